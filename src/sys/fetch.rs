@@ -1,0 +1,1 @@
+//! Artifacts: fetched once per host, checked, kept by digest.

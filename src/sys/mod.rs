@@ -1,0 +1,11 @@
+//! The only room that touches the machine: files, mounts, processes, the
+//! clock, the network. `unsafe` is expected here alone, each place with its
+//! proof. Knows no buildpack, no slug, no release.
+
+pub mod clock;
+pub mod fetch;
+pub mod fs;
+pub mod lock;
+pub mod sandbox;
+
+pub use fs::{At, PathError};
