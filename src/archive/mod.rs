@@ -68,7 +68,11 @@ pub struct SlugProcess {
     /// Executed as it is (true), or by bash (Buildpack API below 0.9).
     pub direct: bool,
     /// Relative to the app, or absolute; the app if none.
-    #[serde(rename = "working-dir", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "working-dir",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub working_dir: Option<String>,
     /// Who contributed it.
     #[serde(rename = "buildpackID")]

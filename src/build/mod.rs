@@ -1,1 +1,3 @@
 //! (room build)
+
+pub mod machine;

@@ -1,1 +1,3 @@
 //! (room buildpack)
+
+pub mod author;

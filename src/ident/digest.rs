@@ -34,12 +34,14 @@ impl Digest {
 
     /// The 64 hex digits, without the algorithm: a file name.
     pub fn hex(&self) -> String {
-        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            for nibble in [byte >> 4, byte & 15] {
-                hex.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
-            }
-            hex
-        })
+        self.0
+            .iter()
+            .fold(String::with_capacity(64), |mut hex, byte| {
+                for nibble in [byte >> 4, byte & 15] {
+                    hex.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
+                }
+                hex
+            })
     }
 
     /// The first 12 hex digits, for people.
@@ -49,14 +51,19 @@ impl Digest {
 
     /// From the 64 hex digits of a file name.
     pub fn from_hex(hex: &str) -> Result<Self, BadDigest> {
-        let bad = || BadDigest { text: hex.to_owned() };
+        let bad = || BadDigest {
+            text: hex.to_owned(),
+        };
         let digits = hex.as_bytes();
         if digits.len() != 64 {
             return Err(bad());
         }
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let (high, low) = (nibble(pair[0]).ok_or_else(bad)?, nibble(pair[1]).ok_or_else(bad)?);
+            let (high, low) = (
+                nibble(pair[0]).ok_or_else(bad)?,
+                nibble(pair[1]).ok_or_else(bad)?,
+            );
             *byte = high << 4 | low;
         }
         Ok(Self(bytes))
@@ -76,8 +83,12 @@ impl FromStr for Digest {
     type Err = BadDigest;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = BadDigest { text: text.to_owned() };
-        text.strip_prefix("sha256:").and_then(|hex| Self::from_hex(hex).ok()).ok_or(bad)
+        let bad = BadDigest {
+            text: text.to_owned(),
+        };
+        text.strip_prefix("sha256:")
+            .and_then(|hex| Self::from_hex(hex).ok())
+            .ok_or(bad)
     }
 }
 
@@ -109,8 +120,15 @@ impl FromStr for DigestPrefix {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
-        let fits = (DIGEST_PREFIX_MIN..=64).contains(&hex.len()) && hex.bytes().all(|digit| nibble(digit).is_some());
-        if fits { Ok(Self(hex.to_owned())) } else { Err(BadDigest { text: text.to_owned() }) }
+        let fits = (DIGEST_PREFIX_MIN..=64).contains(&hex.len())
+            && hex.bytes().all(|digit| nibble(digit).is_some());
+        if fits {
+            Ok(Self(hex.to_owned()))
+        } else {
+            Err(BadDigest {
+                text: text.to_owned(),
+            })
+        }
     }
 }
 
@@ -129,7 +147,10 @@ mod tests {
     #[test]
     fn a_digest_has_one_spelling() {
         let empty = Digest::of(b"");
-        assert_eq!(empty.to_string(), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(
+            empty.to_string(),
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
         assert_eq!(empty.to_string().parse(), Ok(empty));
         assert!(empty.to_string().to_uppercase().parse::<Digest>().is_err());
         assert!(empty.hex().parse::<Digest>().is_err());
@@ -139,7 +160,12 @@ mod tests {
     fn a_prefix_needs_eight_digits() {
         let empty = Digest::of(b"");
         assert!("e3b0c44".parse::<DigestPrefix>().is_err());
-        assert!("sha256:e3b0c442".parse::<DigestPrefix>().unwrap().matches(&empty));
+        assert!(
+            "sha256:e3b0c442"
+                .parse::<DigestPrefix>()
+                .unwrap()
+                .matches(&empty)
+        );
         assert!(!"e3b0c443".parse::<DigestPrefix>().unwrap().matches(&empty));
     }
 }

@@ -18,7 +18,9 @@ pub struct EnvKey(String);
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BadEnvKey {
     /// Not of the form.
-    #[error("`{0}` cannot name a config var (expected a letter or `_`, then letters, digits and `_`, at most 255)")]
+    #[error(
+        "`{0}` cannot name a config var (expected a letter or `_`, then letters, digits and `_`, at most 255)"
+    )]
     Form(String),
     /// One that `slug` sets.
     #[error("`{0}` is set by slug itself: a config var needs another name")]
@@ -39,7 +41,9 @@ impl FromStr for EnvKey {
         let starts = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
         let fits = starts
             && text.len() <= ENV_KEY_BYTES_MAX
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if !fits {
             return Err(BadEnvKey::Form(text.escape_default().to_string()));
         }
@@ -68,10 +72,16 @@ mod tests {
             assert!(good.parse::<EnvKey>().is_ok(), "{good}");
         }
         for reserved in ["PORT", "HOME", "SLUG_APP", "CNB_TARGET_OS"] {
-            assert!(matches!(reserved.parse::<EnvKey>(), Err(BadEnvKey::Reserved(_))), "{reserved}");
+            assert!(
+                matches!(reserved.parse::<EnvKey>(), Err(BadEnvKey::Reserved(_))),
+                "{reserved}"
+            );
         }
         for bad in ["", "1A", "A-B", "É", "A B", "A=B", "A\n"] {
-            assert!(matches!(bad.parse::<EnvKey>(), Err(BadEnvKey::Form(_))), "{bad}");
+            assert!(
+                matches!(bad.parse::<EnvKey>(), Err(BadEnvKey::Form(_))),
+                "{bad}"
+            );
         }
     }
 }

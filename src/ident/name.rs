@@ -149,7 +149,10 @@ impl FromStr for Instance {
         if number.starts_with(['0', '+']) {
             return Err(bad());
         }
-        Ok(Self { process_type: process_type.parse()?, number: number.parse().map_err(|_| bad())? })
+        Ok(Self {
+            process_type: process_type.parse()?,
+            number: number.parse().map_err(|_| bad())?,
+        })
     }
 }
 
@@ -176,10 +179,32 @@ mod tests {
 
     #[test]
     fn names_are_what_may_be_a_folder_a_unit_and_a_host() {
-        check::<AppName>(&["a", "shop-2"], &["", "Shop", "2shop", "-a", "a-", "a.b", "a/b", "..", &"a".repeat(64)]);
-        check::<BuildpackId>(&["slug/python", "a.b"], &["", "app", "a/../b", "/a", "a_b", "a//b"]);
+        check::<AppName>(
+            &["a", "shop-2"],
+            &[
+                "",
+                "Shop",
+                "2shop",
+                "-a",
+                "a-",
+                "a.b",
+                "a/b",
+                "..",
+                &"a".repeat(64),
+            ],
+        );
+        check::<BuildpackId>(
+            &["slug/python", "a.b"],
+            &["", "app", "a/../b", "/a", "a_b", "a//b"],
+        );
         check::<LayerName>(&["venv", "a b"], &["", "launch", "a/b", "..", "a\0"]);
-        check::<ProcessType>(&["web", "2", "a_b.c-d"], &["", "-a", ".a", "a b", "a/b", "wéb"]);
-        check::<Instance>(&["web.1", "a.b.12"], &["web", "web.0", "web.01", "web.x", ".1"]);
+        check::<ProcessType>(
+            &["web", "2", "a_b.c-d"],
+            &["", "-a", ".a", "a b", "a/b", "wéb"],
+        );
+        check::<Instance>(
+            &["web.1", "a.b.12"],
+            &["web", "web.0", "web.01", "web.x", ".1"],
+        );
     }
 }

@@ -46,9 +46,13 @@ impl FromStr for ReleaseVersion {
     type Err = BadReleaseVersion;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits = text.strip_prefix('v').filter(|digits| !digits.starts_with(['0', '+']));
+        let digits = text
+            .strip_prefix('v')
+            .filter(|digits| !digits.starts_with(['0', '+']));
         let number = digits.and_then(|digits| digits.parse().ok());
-        number.map(Self).ok_or_else(|| BadReleaseVersion { text: text.to_owned() })
+        number.map(Self).ok_or_else(|| BadReleaseVersion {
+            text: text.to_owned(),
+        })
     }
 }
 
@@ -73,7 +77,17 @@ mod tests {
     #[test]
     fn a_release_is_v_and_a_number_from_one() {
         assert_eq!("v12".parse(), Ok(ReleaseVersion::from_number(12).unwrap()));
-        for bad in ["12", "v0", "v01", "v+1", "v-1", "v", "V1", "v4294967296", " v1"] {
+        for bad in [
+            "12",
+            "v0",
+            "v01",
+            "v+1",
+            "v-1",
+            "v",
+            "V1",
+            "v4294967296",
+            " v1",
+        ] {
             assert!(bad.parse::<ReleaseVersion>().is_err(), "{bad}");
         }
     }

@@ -18,7 +18,10 @@ pub struct Store {
 impl Store {
     /// Opens the store at `root`, making it if it is not there. `host` is this machine's own part (layers, caches, sockets, logs).
     pub fn open(root: &Path, host: &Path) -> Result<Self, PathError> {
-        Ok(Self { root: root.to_owned(), host: host.to_owned() })
+        Ok(Self {
+            root: root.to_owned(),
+            host: host.to_owned(),
+        })
     }
 
     /// Shared by the hosts that name the same store.

@@ -71,6 +71,10 @@ mod tests {
         let time = Timestamp::from_unix_us(1_795_463_700_000_001).unwrap();
         assert_eq!(time.to_string(), "2026-11-23T19:55:00.000001Z");
         assert_eq!(time.to_string().parse(), Ok(time));
-        assert!("2026-11-23T19:55:00.000001+01:00".parse::<Timestamp>().is_err());
+        assert!(
+            "2026-11-23T19:55:00.000001+01:00"
+                .parse::<Timestamp>()
+                .is_err()
+        );
     }
 }

@@ -29,7 +29,11 @@ pub trait At<T> {
 
 impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
     fn at(self, doing: &'static str, path: &Path) -> Result<T, PathError> {
-        self.map_err(|error| PathError { doing, path: path.to_owned(), source: error.into() })
+        self.map_err(|error| PathError {
+            doing,
+            path: path.to_owned(),
+            source: error.into(),
+        })
     }
 }
 
@@ -51,9 +55,14 @@ pub fn read_if_present(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, P
         Err(error) => return Err(error).at("open", path),
     };
     let mut bytes = Vec::new();
-    file.take(bytes_max + 1).read_to_end(&mut bytes).at("read", path)?;
+    file.take(bytes_max + 1)
+        .read_to_end(&mut bytes)
+        .at("read", path)?;
     if bytes.len() as u64 > bytes_max {
-        let error = io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {bytes_max} bytes"));
+        let error = io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("larger than {bytes_max} bytes"),
+        );
         return Err(error).at("read", path);
     }
     Ok(Some(bytes))
@@ -100,7 +109,9 @@ pub fn put_if_absent(path: &Path, bytes: &[u8], mode: u32) -> Result<Put, PathEr
 /// Makes the entry of `path` in its folder durable.
 pub fn sync_parent(path: &Path) -> Result<(), PathError> {
     let parent = path.parent().unwrap_or(Path::new("/"));
-    File::open(parent).and_then(|folder| folder.sync_all()).at("make durable", parent)
+    File::open(parent)
+        .and_then(|folder| folder.sync_all())
+        .at("make durable", parent)
 }
 
 /// The name of every temporary file begins so: a sweep finds what a kill left behind.
@@ -119,7 +130,9 @@ pub fn random_hex() -> String {
     let mut filled = 0;
     while filled < bytes.len() {
         // The kernel answers in full for up to 256 bytes once its pool is ready; an interrupted call is made again.
-        if let Ok(count) = rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
+        if let Ok(count) =
+            rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())
+        {
             filled += count;
         }
     }
@@ -162,6 +175,10 @@ mod tests {
         write_atomic(&path, b"12345", 0o600).unwrap();
         assert_eq!(read_if_present(&path, 5).unwrap().unwrap(), b"12345");
         assert!(read_if_present(&path, 4).is_err());
-        assert!(read_if_present(&folder.path().join("none"), 4).unwrap().is_none());
+        assert!(
+            read_if_present(&folder.path().join("none"), 4)
+                .unwrap()
+                .is_none()
+        );
     }
 }

@@ -39,5 +39,11 @@ impl Lock {
 }
 
 fn open(path: &Path) -> Result<File, PathError> {
-    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).at("open the lock", path)
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .at("open the lock", path)
 }

@@ -12,9 +12,43 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("buildpack", &["ident", "sys", "logs", "layer"]),
     ("store", &["ident", "sys"]),
     ("archive", &["ident", "sys", "layer", "buildpack", "store"]),
-    ("build", &["ident", "sys", "logs", "layer", "buildpack", "store", "archive"]),
-    ("release", &["ident", "sys", "logs", "layer", "buildpack", "store", "archive"]),
-    ("run", &["ident", "sys", "logs", "layer", "buildpack", "store", "archive", "release"]),
+    (
+        "build",
+        &[
+            "ident",
+            "sys",
+            "logs",
+            "layer",
+            "buildpack",
+            "store",
+            "archive",
+        ],
+    ),
+    (
+        "release",
+        &[
+            "ident",
+            "sys",
+            "logs",
+            "layer",
+            "buildpack",
+            "store",
+            "archive",
+        ],
+    ),
+    (
+        "run",
+        &[
+            "ident",
+            "sys",
+            "logs",
+            "layer",
+            "buildpack",
+            "store",
+            "archive",
+            "release",
+        ],
+    ),
     ("router", &["ident", "sys", "logs"]),
     ("buildpacks", &["ident", "layer", "buildpack"]),
 ];
@@ -44,11 +78,16 @@ fn wrong_uses(file: &Path, room: &str, allowed: &[&str]) -> Vec<String> {
     let name = file.display();
     for slipping in ["use crate::{", "super::super::"] {
         if text.contains(slipping) {
-            wrong.push(format!("{name}: `{slipping}` hides what is used: one item or module a line"));
+            wrong.push(format!(
+                "{name}: `{slipping}` hides what is used: one item or module a line"
+            ));
         }
     }
     for (at, _) in text.match_indices("crate::") {
-        let used = text[at + 7..].split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+        let used = text[at + 7..]
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .next()
+            .unwrap();
         if used != room && !allowed.contains(&used) {
             wrong.push(format!("{name}: `{room}` must not use `{used}`"));
         }
@@ -57,8 +96,13 @@ fn wrong_uses(file: &Path, room: &str, allowed: &[&str]) -> Vec<String> {
 }
 
 fn folders(parent: &Path) -> Vec<(String, PathBuf)> {
-    let entries = fs::read_dir(parent).unwrap().map(|entry| entry.unwrap().path());
-    entries.filter(|path| path.is_dir()).map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path)).collect()
+    let entries = fs::read_dir(parent)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .filter(|path| path.is_dir())
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path))
+        .collect()
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
