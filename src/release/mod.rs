@@ -1,1 +1,3 @@
 //! (room release)
+
+pub mod env_file;
