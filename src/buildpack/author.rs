@@ -1,14 +1,41 @@
 //! What a built-in buildpack implements, and what it is given: the folders,
 //! the environment and the exit codes of Buildpack API 0.10, as a stranger's
 //! `bin/detect` and `bin/build` get them, and nothing more.
+//!
+//! What `slug` adds to the contract (artifacts, host programs, the words of
+//! `slug plan`) goes through the build plan and `/platform`, so a stranger can
+//! use it too, and a platform that knows none of it still runs a built-in.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::ffi::OsString;
+use std::fs;
+use std::io::BufRead as _;
+use std::io::BufReader;
+use std::io::Write as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
 use std::process::ExitCode;
+use std::process::Stdio;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-pub use crate::sys::fetch::{Artifact, Source};
+pub use crate::sys::fetch::Artifact;
+pub use crate::sys::fetch::Source;
+pub use crate::sys::fs::At;
+
+use crate::sys::PathError;
+use crate::sys::fs::read_if_present;
+
+/// The largest file of the contract or of an app that a built-in reads whole.
+pub const TEXT_BYTES_MAX: u64 = 64 << 20;
+/// How many of a failed program's last lines its error repeats.
+const TAIL_LINES_MAX: usize = 40;
+/// `bin/detect` says that the app is not for this buildpack.
+const EXIT_DETECT_FAIL: u8 = 100;
 
 /// A buildpack that is part of `slug`.
 #[derive(Clone, Copy, Debug)]
@@ -23,16 +50,52 @@ pub struct BuiltIn {
     pub build: fn(&BuildContext) -> Result<(), Failure>,
 }
 
+impl BuiltIn {
+    /// The name that it provides and requires in the build plan: the last part of its id.
+    pub fn name(&self) -> &'static str {
+        self.id.rsplit_once('/').map_or(self.id, |(_, name)| name)
+    }
+}
+
+/// What the slug will run on (`CNB_TARGET_*`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildTarget {
+    /// As Go names it: `amd64`, `arm64`.
+    pub arch: String,
+    /// `debian`; empty if the platform does not tell.
+    pub distro_name: String,
+    /// `12`; empty if the platform does not tell.
+    pub distro_version: String,
+}
+
 /// What `bin/detect` is given.
 #[derive(Debug)]
 pub struct DetectContext {
-    _todo: (),
+    /// The app's folder.
+    pub app: PathBuf,
+    /// `/platform`.
+    pub platform: PathBuf,
+    /// What the slug will run on.
+    pub target: BuildTarget,
+    /// The environment, as the contract sets it.
+    pub env: BTreeMap<OsString, OsString>,
 }
 
 /// What `bin/build` is given.
 #[derive(Debug)]
 pub struct BuildContext {
-    _todo: (),
+    /// The app's folder, writable.
+    pub app: PathBuf,
+    /// The buildpack's own layers.
+    pub layers: PathBuf,
+    /// `/platform`.
+    pub platform: PathBuf,
+    /// What the slug will run on.
+    pub target: BuildTarget,
+    /// The environment, as the contract sets it.
+    pub env: BTreeMap<OsString, OsString>,
+    /// What the buildpack's own `bin/detect` wrote.
+    pub plan: PlanMetadata,
 }
 
 /// What `bin/detect` answers.
@@ -49,12 +112,12 @@ pub enum Detected {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlanMetadata {
-    /// What was decided, and where it says so.
-    pub evidence: Vec<Evidence>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// Why the build will end at once, in full; empty if it will not.
     pub problems: Vec<String>,
+    /// What was decided, and where it says so.
+    pub evidence: Vec<Evidence>,
     /// What the platform fetches before `bin/build`.
     pub artifacts: Vec<Artifact>,
     /// The buildpack's own notes for its `bin/build`.
@@ -79,9 +142,533 @@ pub struct Evidence {
 #[error("{0}")]
 pub struct Failure(pub String);
 
+impl From<PathError> for Failure {
+    fn from(error: PathError) -> Self {
+        Self(format!("{error}: {}", error.source))
+    }
+}
+
+/// The types of a layer (Buildpack API 0.10, `[types]` of `<layer>.toml`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerTypes {
+    /// Later buildpacks see it.
+    pub build: bool,
+    /// Part of the slug.
+    pub launch: bool,
+    /// There again at the next build.
+    pub cache: bool,
+}
+
+/// A process type in `launch.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuthoredProcess {
+    /// `web`.
+    #[serde(rename = "type")]
+    pub process_type: String,
+    /// The program and the arguments that a user cannot replace.
+    pub command: Vec<String>,
+    /// What `slug run` starts if nothing is named.
+    pub default: bool,
+}
+
+/// One folder of `/layers/<buildpack>`, and the file beside it.
+#[derive(Clone, Debug)]
+pub struct AuthoredLayer {
+    /// The folder.
+    pub dir: PathBuf,
+    descriptor: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LayerFile<M> {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    types: Option<LayerTypes>,
+    metadata: M,
+}
+
+impl AuthoredLayer {
+    /// What the last good build noted of this layer; none if the layer or its note is gone or of another form.
+    pub fn cached<M: DeserializeOwned>(&self) -> Option<M> {
+        if !self.dir.is_dir() {
+            return None;
+        }
+        let text = fs::read_to_string(&self.descriptor).ok()?;
+        toml::from_str::<LayerFile<M>>(&text)
+            .ok()
+            .map(|file| file.metadata)
+    }
+
+    /// Empties the folder, making it if it is not there.
+    pub fn renew(&self) -> Result<(), PathError> {
+        match fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).at("empty", &self.dir);
+            }
+            _ => {}
+        }
+        fs::create_dir_all(&self.dir).at("create the folder", &self.dir)
+    }
+
+    /// Writes the types and what the next build shall know.
+    pub fn describe<M: Serialize>(&self, types: LayerTypes, metadata: M) -> Result<(), Failure> {
+        write_toml(
+            &self.descriptor,
+            &LayerFile {
+                types: Some(types),
+                metadata,
+            },
+        )
+    }
+
+    /// Writes one file of the layer's environment: `env.launch`, `LANG.default`, `C.UTF-8`.
+    pub fn set_env(&self, folder: &str, file: &str, value: &str) -> Result<(), PathError> {
+        let folder = self.dir.join(folder);
+        fs::create_dir_all(&folder).at("create the folder", &folder)?;
+        write(&folder.join(file), value.as_bytes())
+    }
+}
+
+impl DetectContext {
+    /// The text of a file of the app; `None` if there is none. Bytes that are not UTF-8 become `�`.
+    pub fn read(&self, name: &str) -> Result<Option<String>, Failure> {
+        Ok(read_text(&self.app.join(name))?)
+    }
+
+    /// The prefixes of the host's own interpreters that the platform shows, in its order.
+    pub fn host_prefixes(&self) -> Vec<PathBuf> {
+        host_prefixes(&self.platform)
+    }
+}
+
+impl BuildContext {
+    /// A line of the build's log.
+    pub fn say(&self, line: &str) {
+        say(line);
+    }
+
+    /// One of the buildpack's layers.
+    pub fn layer(&self, name: &str) -> AuthoredLayer {
+        AuthoredLayer {
+            dir: self.layers.join(name),
+            descriptor: self.layers.join(format!("{name}.toml")),
+        }
+    }
+
+    /// The file of the artifact that the platform has fetched, and the source that it is of.
+    pub fn artifact<'a>(&self, artifact: &'a Artifact) -> Option<(PathBuf, &'a Source)> {
+        let folder = self.platform.join("artifacts");
+        artifact
+            .sources
+            .iter()
+            .map(|source| (folder.join(source.sha256.hex()), source))
+            .find(|(path, _)| path.is_file())
+    }
+
+    /// The prefixes of the host's own interpreters that the platform shows, in its order.
+    pub fn host_prefixes(&self) -> Vec<PathBuf> {
+        host_prefixes(&self.platform)
+    }
+
+    /// A variable of the environment, if it is set and UTF-8.
+    pub fn env(&self, name: &str) -> Option<&str> {
+        self.env
+            .get(OsStr::new(name))
+            .and_then(|value| value.to_str())
+    }
+
+    /// Writes `launch.toml`.
+    pub fn launch(&self, processes: &[AuthoredProcess]) -> Result<(), Failure> {
+        #[derive(Serialize)]
+        struct Launch<'a> {
+            processes: &'a [AuthoredProcess],
+        }
+        write_toml(&self.layers.join("launch.toml"), &Launch { processes })
+    }
+
+    /// Runs a program with the environment of `command` alone, its output indented in the log;
+    /// the error repeats its last lines.
+    pub fn run(&self, doing: &str, command: &mut Command) -> Result<(), Failure> {
+        let (ended, tail) = run_showing(doing, command)?;
+        if ended.success() {
+            Ok(())
+        } else {
+            Err(Failure(format!(
+                "{doing} failed ({ended}):\n{}",
+                tail.join("\n")
+            )))
+        }
+    }
+
+    /// Runs a program quietly: how it ended, its stdout and its stderr.
+    pub fn output(
+        &self,
+        doing: &str,
+        command: &mut Command,
+    ) -> Result<std::process::Output, Failure> {
+        command
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| not_started(doing, command, &error))
+    }
+}
+
+fn run_showing(
+    doing: &str,
+    command: &mut Command,
+) -> Result<(std::process::ExitStatus, Vec<String>), Failure> {
+    let pipes =
+        std::io::pipe().and_then(|(reader, writer)| Ok((reader, writer.try_clone()?, writer)));
+    let (reader, stdout, stderr) = pipes.map_err(|error| not_started(doing, command, &error))?;
+    let spawned = command
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(stderr)
+        .spawn();
+    let mut child = spawned.map_err(|error| not_started(doing, command, &error))?;
+    // The command still holds the writing ends: the reader below would never see the end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut tail = std::collections::VecDeque::new();
+    for line in BufReader::new(reader).split(b'\n') {
+        let Ok(line) = line else { break };
+        let line = String::from_utf8_lossy(&line).into_owned();
+        say(&format!("    {line}"));
+        if tail.len() == TAIL_LINES_MAX {
+            tail.pop_front();
+        }
+        tail.push_back(line);
+    }
+    let ended = child
+        .wait()
+        .map_err(|error| not_started(doing, command, &error))?;
+    Ok((ended, tail.into()))
+}
+
+fn not_started(doing: &str, command: &Command, error: &std::io::Error) -> Failure {
+    Failure(format!(
+        "{doing}: could not run `{}`: {error}",
+        command.get_program().display()
+    ))
+}
+
+/// Writes a file of a layer or of the app. Not atomic: a failed build's layers are thrown away whole.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    fs::File::create(path)
+        .and_then(|mut file| file.write_all(bytes))
+        .at("write", path)
+}
+
+/// The text of a file; `None` if there is none. Bytes that are not UTF-8 become `�`.
+pub fn read_text(path: &Path) -> Result<Option<String>, PathError> {
+    let bytes = read_if_present(path, TEXT_BYTES_MAX)?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+fn write_toml<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
+    let text = toml::to_string(value)
+        .map_err(|error| Failure(format!("could not write `{}`: {error}", path.display())))?;
+    Ok(write(path, text.as_bytes())?)
+}
+
+fn say(line: &str) {
+    // A reader that went away is not the build's failure.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// `/platform/host/0`, `/platform/host/1`, … in the order of their numbers.
+fn host_prefixes(platform: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(platform.join("host"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut numbered: Vec<(u32, PathBuf)> = entries
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
+        .collect();
+    numbered.sort();
+    numbered.into_iter().map(|(_, path)| path).collect()
+}
+
 /// Runs the built-in of which `argv0` is the `bin/detect` or `bin/build`: the folder above `bin` has its `buildpack.toml`.
-/// The environment is the process's own.
+/// The environment and the working folder (the app) are the process's own.
 pub fn main(argv0: &OsStr, args: &[OsString], built_ins: &[BuiltIn]) -> ExitCode {
-    let _ = (argv0, args, built_ins);
-    todo!()
+    match dispatch(Path::new(argv0), args, built_ins) {
+        Ok(code) => code,
+        Err(Failure(why)) => {
+            let _ = writeln!(std::io::stderr(), "{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(argv0: &Path, args: &[OsString], built_ins: &[BuiltIn]) -> Result<ExitCode, Failure> {
+    let built_in = which(argv0, built_ins)?;
+    let env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    let app = working_folder()?;
+    let target = target(&env);
+    let phase = argv0
+        .file_name()
+        .and_then(OsStr::to_str)
+        .unwrap_or_default();
+    match (phase, args) {
+        ("detect", [platform, plan]) => {
+            let context = DetectContext {
+                app,
+                platform: platform.into(),
+                target,
+                env,
+            };
+            detect(&built_in, &context, Path::new(plan))
+        }
+        ("build", [layers, platform, plan]) => {
+            let plan = read_plan(&built_in, Path::new(plan))?;
+            let context = BuildContext {
+                app,
+                layers: layers.into(),
+                platform: platform.into(),
+                target,
+                env,
+                plan,
+            };
+            build(&built_in, &context)
+        }
+        _ => Err(Failure(format!(
+            "usage: {id}: bin/detect <platform> <plan>, or bin/build <layers> <platform> <plan>",
+            id = built_in.id
+        ))),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the contract: the app is the working folder of bin/detect and bin/build"
+)]
+fn working_folder() -> Result<PathBuf, Failure> {
+    std::env::current_dir()
+        .map_err(|error| Failure(format!("the app's folder cannot be entered: {error}")))
+}
+
+fn which(argv0: &Path, built_ins: &[BuiltIn]) -> Result<BuiltIn, Failure> {
+    #[derive(Deserialize)]
+    struct Descriptor {
+        buildpack: Named,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        id: String,
+    }
+    let folder = argv0
+        .parent()
+        .and_then(Path::parent)
+        .unwrap_or(Path::new("."));
+    let path = folder.join("buildpack.toml");
+    let text = fs::read_to_string(&path).at("read", &path)?;
+    let descriptor: Descriptor =
+        toml::from_str(&text).map_err(|error| Failure(format!("`{}`: {error}", path.display())))?;
+    let id = descriptor.buildpack.id;
+    let found = built_ins.iter().find(|built_in| built_in.id == id).copied();
+    found.ok_or_else(|| {
+        Failure(format!(
+            "`{}`: `{id}` is not a built-in buildpack",
+            path.display()
+        ))
+    })
+}
+
+fn target(env: &BTreeMap<OsString, OsString>) -> BuildTarget {
+    let text = |name: &str| {
+        env.get(OsStr::new(name))
+            .map(|value| value.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
+    BuildTarget {
+        arch: text("CNB_TARGET_ARCH"),
+        distro_name: text("CNB_TARGET_DISTRO_NAME"),
+        distro_version: text("CNB_TARGET_DISTRO_VERSION"),
+    }
+}
+
+fn detect(built_in: &BuiltIn, context: &DetectContext, plan: &Path) -> Result<ExitCode, Failure> {
+    #[derive(Serialize)]
+    struct Plan<'a> {
+        provides: [Provide; 1],
+        requires: [Require<'a>; 1],
+    }
+    #[derive(Serialize)]
+    struct Provide {
+        name: &'static str,
+    }
+    #[derive(Serialize)]
+    struct Require<'a> {
+        name: &'static str,
+        metadata: &'a PlanMetadata,
+    }
+    let name = built_in.name();
+    match (built_in.detect)(context)? {
+        Detected::No => Ok(ExitCode::from(EXIT_DETECT_FAIL)),
+        Detected::Yes(metadata) => {
+            let requires = [Require {
+                name,
+                metadata: &metadata,
+            }];
+            write_toml(
+                plan,
+                &Plan {
+                    provides: [Provide { name }],
+                    requires,
+                },
+            )?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// What the buildpack itself required; a require of another buildpack has no `resolved`.
+fn read_plan(built_in: &BuiltIn, path: &Path) -> Result<PlanMetadata, Failure> {
+    #[derive(Deserialize)]
+    struct BuildpackPlan {
+        #[serde(default)]
+        entries: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        name: String,
+        #[serde(default)]
+        metadata: toml::Table,
+    }
+    let bad = |why: String| Failure(format!("`{}`: {why}", path.display()));
+    let text = fs::read_to_string(path).at("read", path)?;
+    let plan: BuildpackPlan = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    let own =
+        |entry: &&Entry| entry.name == built_in.name() && entry.metadata.contains_key("resolved");
+    let entry = plan
+        .entries
+        .iter()
+        .find(own)
+        .ok_or_else(|| bad(format!("no entry of {}'s own detect", built_in.id)))?;
+    entry
+        .metadata
+        .clone()
+        .try_into()
+        .map_err(|error| bad(error.to_string()))
+}
+
+fn build(built_in: &BuiltIn, context: &BuildContext) -> Result<ExitCode, Failure> {
+    for evidence in &context.plan.evidence {
+        say(&format!("{evidence}"));
+    }
+    for warning in &context.plan.warnings {
+        say(&format!("warning: {warning}"));
+    }
+    if !context.plan.problems.is_empty() {
+        return Err(Failure(context.plan.problems.join("\n\n")));
+    }
+    (built_in.build)(context).map(|()| ExitCode::SUCCESS)
+}
+
+impl std::fmt::Display for Evidence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, "{} ({file}:{line})", self.what),
+            (Some(file), None) => write!(f, "{} ({file})", self.what),
+            (None, _) => f.write_str(&self.what),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn built_in() -> BuiltIn {
+        fn detect(context: &DetectContext) -> Result<Detected, Failure> {
+            let resolved = toml::Table::from_iter([(
+                "app".to_owned(),
+                context.app.display().to_string().into(),
+            )]);
+            Ok(Detected::Yes(Box::new(PlanMetadata {
+                resolved,
+                ..PlanMetadata::default()
+            })))
+        }
+        fn build(_: &BuildContext) -> Result<(), Failure> {
+            Ok(())
+        }
+        BuiltIn {
+            id: "slug/sample",
+            descriptor: "",
+            detect,
+            build,
+        }
+    }
+
+    #[test]
+    fn what_detect_writes_is_what_build_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan.toml");
+        let context = DetectContext {
+            app: "/workspace".into(),
+            platform: "/platform".into(),
+            target: BuildTarget::default(),
+            env: BTreeMap::new(),
+        };
+        detect(&built_in(), &context, &path).unwrap();
+        let entries = fs::read_to_string(&path)
+            .unwrap()
+            .replace("[[requires]]", "[[entries]]");
+        write(&path, entries.replace("requires.", "entries.").as_bytes()).unwrap();
+        let plan = read_plan(&built_in(), &path).unwrap();
+        assert_eq!(plan.resolved["app"].as_str(), Some("/workspace"));
+    }
+
+    #[test]
+    fn a_failed_program_is_an_error_with_its_last_lines() {
+        let context = BuildContext {
+            app: "/".into(),
+            layers: "/".into(),
+            platform: "/".into(),
+            target: BuildTarget::default(),
+            env: BTreeMap::new(),
+            plan: PlanMetadata::default(),
+        };
+        let mut command = Command::new("/bin/sh");
+        let error = context
+            .run(
+                "the installation",
+                command.args(["-c", "echo one; echo two >&2; exit 3"]),
+            )
+            .unwrap_err();
+        assert_eq!(
+            error.0,
+            "the installation failed (exit status: 3):\none\ntwo"
+        );
+    }
+
+    #[test]
+    fn a_layer_whose_note_is_of_another_form_is_not_cached() {
+        let folder = tempfile::tempdir().unwrap();
+        let layer = AuthoredLayer {
+            dir: folder.path().join("a"),
+            descriptor: folder.path().join("a.toml"),
+        };
+        let note = BTreeMap::from([("version", "1")]);
+        layer
+            .describe(
+                LayerTypes {
+                    cache: true,
+                    ..LayerTypes::default()
+                },
+                &note,
+            )
+            .unwrap();
+        assert_eq!(
+            layer.cached::<BTreeMap<String, String>>(),
+            None,
+            "there is no folder"
+        );
+        layer.renew().unwrap();
+        assert_eq!(
+            layer.cached::<BTreeMap<String, String>>().unwrap()["version"],
+            "1"
+        );
+        assert_eq!(layer.cached::<BTreeMap<String, u32>>(), None);
+    }
 }
