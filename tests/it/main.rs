@@ -1,2 +1,8 @@
 //! The one integration-test binary.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests make files and read the machine that they run on"
+)]
 mod architecture;
+mod support;

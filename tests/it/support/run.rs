@@ -1,0 +1,209 @@
+//! One command, run to its end.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::ExitStatus;
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::thread;
+
+use expect_test::Expect;
+
+use crate::support::wait;
+
+/// A command that is being put together.
+#[must_use = "nothing runs before `.run()`"]
+pub(crate) struct Invocation {
+    command: Command,
+    stdin: Vec<u8>,
+    world: PathBuf,
+}
+
+impl Invocation {
+    pub(crate) fn new(command: Command, world: &Path) -> Self {
+        Self {
+            command,
+            stdin: Vec::new(),
+            world: world.to_owned(),
+        }
+    }
+
+    pub(crate) fn dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    pub(crate) fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(key, value);
+        self
+    }
+
+    pub(crate) fn without(mut self, key: &str) -> Self {
+        self.command.env_remove(key);
+        self
+    }
+
+    pub(crate) fn stdin(mut self, bytes: &[u8]) -> Self {
+        bytes.clone_into(&mut self.stdin);
+        self
+    }
+
+    /// Runs to the end. A command that does not end is killed, and what it had said is shown.
+    #[track_caller]
+    pub(crate) fn run(mut self) -> Run {
+        let command = format!("{:?}", self.command);
+        self.command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = self
+            .command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command}: {error}"));
+        let mut stdin = child.stdin.take().unwrap();
+        let input = self.stdin;
+        // Ends with the command, which may leave its input unread.
+        thread::spawn(move || stdin.write_all(&input));
+        let stdout = read_to_end(child.stdout.take().unwrap());
+        let stderr = read_to_end(child.stderr.take().unwrap());
+        let status = wait::exit_of(&mut child, wait::LONG).unwrap_or_else(|| {
+            child.kill().unwrap();
+            child.wait().unwrap()
+        });
+        let rest = |from: mpsc::Receiver<Vec<u8>>, name: &str| {
+            from.recv_timeout(wait::LONG)
+                .unwrap_or_else(|_| panic!("{command}: a process that it left holds its {name}"))
+        };
+        Run {
+            stdout: rest(stdout, "stdout"),
+            stderr: rest(stderr, "stderr"),
+            command,
+            status,
+            world: self.world,
+        }
+    }
+}
+
+fn read_to_end(mut from: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).unwrap();
+        let _ = sender.send(bytes); // nobody listens where the test has failed already
+    });
+    receiver
+}
+
+/// How a command ended and what it said.
+#[derive(Debug)]
+#[must_use = "a command whose outcome nobody looks at may have failed"]
+pub(crate) struct Run {
+    command: String,
+    status: ExitStatus,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    world: PathBuf,
+}
+
+impl Run {
+    /// Ended with 0; gives its stdout, without the final newline.
+    #[track_caller]
+    pub(crate) fn ok(&self) -> String {
+        self.code(0).stdout().trim_end().to_owned()
+    }
+
+    #[track_caller]
+    pub(crate) fn code(&self, code: i32) -> &Self {
+        assert_eq!(self.exit(), code, "{}", self.story());
+        self
+    }
+
+    /// As a shell tells it: 128 + n for signal n.
+    pub(crate) fn exit(&self) -> i32 {
+        self.status
+            .code()
+            .unwrap_or_else(|| 128 + self.status.signal().unwrap())
+    }
+
+    pub(crate) fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    pub(crate) fn stdout_bytes(&self) -> &[u8] {
+        &self.stdout
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+
+    #[track_caller]
+    pub(crate) fn says(&self, part: &str) -> &Self {
+        let both = format!("{}{}", self.stdout(), self.stderr());
+        assert!(
+            both.contains(part),
+            "`{part}` is not said\n{}",
+            self.story()
+        );
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn says_not(&self, part: &str) -> &Self {
+        let both = format!("{}{}", self.stdout(), self.stderr());
+        assert!(!both.contains(part), "`{part}` is said\n{}", self.story());
+        self
+    }
+
+    /// Compares stderr with the snapshot: the folder of the world is `[world]`, digests are `sha256:[…]`.
+    #[track_caller]
+    pub(crate) fn stderr_is(&self, snapshot: &Expect) -> &Self {
+        snapshot.assert_eq(&self.normalised(&self.stderr()));
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn stdout_is(&self, snapshot: &Expect) -> &Self {
+        snapshot.assert_eq(&self.normalised(&self.stdout()));
+        self
+    }
+
+    /// stdout as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.ok())
+            .unwrap_or_else(|error| panic!("no JSON ({error})\n{}", self.story()))
+    }
+
+    fn normalised(&self, text: &str) -> String {
+        without_digests(&text.replace(self.world.to_str().unwrap(), "[world]"))
+    }
+
+    /// All there is to know, for the message of a failed test.
+    pub(crate) fn story(&self) -> String {
+        let Self {
+            command, status, ..
+        } = self;
+        format!(
+            "{command}\n{status}\n--- stdout\n{}\n--- stderr\n{}\n---",
+            self.stdout(),
+            self.stderr()
+        )
+    }
+}
+
+/// Each `sha256:` with its digits becomes `sha256:[…]`.
+fn without_digests(text: &str) -> String {
+    let mut parts = text.split("sha256:");
+    let mut result = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        result += "sha256:[…]";
+        result += part.trim_start_matches(|digit: char| digit.is_ascii_hexdigit());
+    }
+    result
+}

@@ -1,0 +1,135 @@
+//! `slug up`, for as long as a test needs it.
+
+use std::net::SocketAddr;
+use std::process::Child;
+use std::process::ExitStatus;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::Pid;
+use rustix::process::Signal;
+
+use crate::support::address;
+use crate::support::http;
+use crate::support::http::Response;
+use crate::support::transcript::Transcript;
+use crate::support::wait;
+use crate::support::world::World;
+
+/// A running supervisor. Dropping it kills it; the kernel then kills what it supervised.
+pub(crate) struct Up {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) stdout: Transcript,
+    pub(crate) stderr: Transcript,
+}
+
+impl World {
+    /// Starts `slug up` with these arguments more, and waits until it answers.
+    #[track_caller]
+    pub(crate) fn up(&self, arguments: &[&str]) -> Up {
+        let mut up = self.start_up(arguments);
+        up.wait_until_serving();
+        up
+    }
+
+    /// Starts `slug up` with these arguments more.
+    #[track_caller]
+    pub(crate) fn start_up(&self, arguments: &[&str]) -> Up {
+        let address = address::free();
+        let mut command = self.command(&["up"]);
+        command
+            .args(arguments)
+            .args(["--listen", &address.to_string()]);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (stdout, stderr) = (Transcript::default(), Transcript::default());
+        stdout.follow(child.stdout.take().unwrap());
+        stderr.follow(child.stderr.take().unwrap());
+        Up {
+            child,
+            address,
+            stdout,
+            stderr,
+        }
+    }
+}
+
+impl Up {
+    /// Waits until a request is answered by the app.
+    #[track_caller]
+    pub(crate) fn wait_until_serving(&mut self) {
+        wait::until(wait::LONG, "an answer", || {
+            assert!(
+                self.child.try_wait().unwrap().is_none(),
+                "it has ended\n{}",
+                self.story()
+            );
+            http::get(self.address, "/")
+                .ok()
+                .filter(|answer| answer.status < 500)
+        });
+    }
+
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> Response {
+        http::get(self.address, path)
+            .unwrap_or_else(|error| panic!("GET {path}: {error}\n{}", self.story()))
+    }
+
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str, body: &str) -> Response {
+        http::post(self.address, path, body)
+            .unwrap_or_else(|error| panic!("POST {path}: {error}\n{}", self.story()))
+    }
+
+    /// Waits until the answer to `path` holds `part`.
+    #[track_caller]
+    pub(crate) fn wait_for_answer(&self, path: &str, part: &str) {
+        wait::until(wait::LONG, part, || {
+            self.get(path).body.contains(part).then_some(())
+        });
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn wait(&mut self, limit: Duration) -> ExitStatus {
+        wait::exit_of(&mut self.child, limit)
+            .unwrap_or_else(|| panic!("not ended after {limit:?}\n{}", self.story()))
+    }
+
+    /// Ctrl-C, and waits for its end.
+    #[track_caller]
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::INT);
+        self.wait(Duration::from_secs(60))
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// All that it has said.
+    pub(crate) fn story(&self) -> String {
+        format!(
+            "--- stdout\n{}\n--- stderr\n{}\n---",
+            self.stdout.text(),
+            self.stderr.text()
+        )
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it may have ended
+        let _ = self.child.wait();
+    }
+}
