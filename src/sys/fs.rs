@@ -86,6 +86,7 @@ pub fn create_dir_durable(path: &Path, mode: u32) -> Result<(), PathError> {
 /// Replaces `path` by a file with these bytes: old or new at any instant, durable on return.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PathError> {
     let temporary = write_beside(path, bytes, mode)?;
+    step();
     if let Err(error) = fs::rename(&temporary, path) {
         let _ = fs::remove_file(&temporary);
         return Err(error).at("write", path);
@@ -93,25 +94,98 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PathErro
     sync_parent(path)
 }
 
+/// Replaces `path` as `write_atomic` does for a kill, but syncs nothing: after a power cut the file
+/// may be old, new or empty. For notes that are made again, where waiting for the disk buys nothing.
+pub fn write_unsynced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PathError> {
+    let temporary = create_beside(path, bytes, mode, |_| Ok(()))?;
+    fs::rename(&temporary, path).inspect_err(|_| drop(fs::remove_file(&temporary))).at("write", path)
+}
+
 /// Makes `path` with these bytes unless it exists: one of N callers wins, durable on return.
 /// The file appears whole (written beside, then hard-linked), so no reader sees a part.
 pub fn put_if_absent(path: &Path, bytes: &[u8], mode: u32) -> Result<Put, PathError> {
-    let temporary = write_beside(path, bytes, mode)?;
-    let linked = fs::hard_link(&temporary, path);
-    let _ = fs::remove_file(&temporary);
-    match linked {
-        Ok(()) => sync_parent(path).map(|()| Put::Created),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Put::Exists),
-        Err(error) => Err(error).at("create", path),
+    let put = Staged::new(path, bytes, mode)?.put()?;
+    if put == Put::Created {
+        sync_parent(path)?;
+    }
+    Ok(put)
+}
+
+/// A file whose bytes are durable under a temporary name beside the path it is meant for. Several
+/// can be put into one folder with a single `sync_parent`. Dropped without `put`, it is gone.
+#[derive(Debug)]
+pub struct Staged {
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl Staged {
+    /// Writes and syncs the bytes.
+    pub fn new(path: &Path, bytes: &[u8], mode: u32) -> Result<Self, PathError> {
+        write_beside(path, bytes, mode).map(|temporary| Self { temporary, path: path.to_owned() })
+    }
+
+    /// Links the file to its path, unless that exists. Durable after the next `sync_parent`.
+    pub fn put(self) -> Result<Put, PathError> {
+        step();
+        match fs::hard_link(&self.temporary, &self.path) {
+            Ok(()) => Ok(Put::Created),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Put::Exists),
+            Err(error) => Err(error).at("create", &self.path),
+        }
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        step();
+        let _ = fs::remove_file(&self.temporary);
     }
 }
 
 /// Makes the entry of `path` in its folder durable.
 pub fn sync_parent(path: &Path) -> Result<(), PathError> {
+    step();
     let parent = path.parent().unwrap_or(Path::new("/"));
     File::open(parent)
         .and_then(|folder| folder.sync_all())
         .at("make durable", parent)
+}
+
+/// Removes a file, or a folder with all in it, read-only folders too; no error if there is nothing.
+pub fn remove_tree(path: &Path) -> Result<(), PathError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Ok(metadata) if metadata.is_dir() => {}
+        _ => return fs::remove_file(path).at("remove", path),
+    }
+    match fs::remove_dir_all(path) {
+        // Nobody but root can remove from a folder that is not writable, and layers have such.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            make_folders_writable(path)?;
+            fs::remove_dir_all(path).at("remove", path)
+        }
+        removed => removed.at("remove", path),
+    }
+}
+
+fn make_folders_writable(folder: &Path) -> Result<(), PathError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).at("make writable", folder)?;
+    for entry in fs::read_dir(folder).at("list", folder)? {
+        let entry = entry.at("list", folder)?;
+        if entry.file_type().at("look at", &entry.path())?.is_dir() {
+            make_folders_writable(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets the times of a file to now: it is in use, and not to be taken for old.
+pub fn touch(path: &Path) -> Result<(), PathError> {
+    let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+    let times = rustix::fs::Timestamps { last_access: now, last_modification: now };
+    rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty()).at("touch", path)
 }
 
 /// The name of every temporary file begins so: a sweep finds what a kill left behind.
@@ -140,18 +214,50 @@ pub fn random_hex() -> String {
 }
 
 fn write_beside(path: &Path, bytes: &[u8], mode: u32) -> Result<PathBuf, PathError> {
+    create_beside(path, bytes, mode, File::sync_all)
+}
+
+fn create_beside(path: &Path, bytes: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> Result<PathBuf, PathError> {
     let temporary = temporary_beside(path);
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    step();
+    let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary).and_then(|mut file| {
+        step();
+        file.write_all(bytes)?;
+        step();
+        sync(&file)
+    });
     if let Err(error) = written {
         let _ = fs::remove_file(&temporary);
         return Err(error).at("write", path);
     }
     Ok(temporary)
+}
+
+/// A moment between two changes of the disk: where `failpoint` kills the process in tests.
+#[inline]
+pub(crate) fn step() {
+    #[cfg(test)]
+    failpoint::step();
+}
+
+/// Kills this process, as `kill -9` would, at the n-th `step`: a test runs itself again as a child
+/// with each n and looks at what is left on the disk.
+#[cfg(test)]
+pub(crate) mod failpoint {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    static STEPS_LEFT: AtomicI64 = AtomicI64::new(-1);
+
+    /// From now on, the n-th step (from one) is the last thing this process does.
+    pub(crate) fn kill_at(step: i64) {
+        STEPS_LEFT.store(step, Ordering::SeqCst);
+    }
+
+    pub(super) fn step() {
+        if STEPS_LEFT.load(Ordering::SeqCst) > 0 && STEPS_LEFT.fetch_sub(1, Ordering::SeqCst) == 1 {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }
+    }
 }
 
 #[cfg(test)]
