@@ -21,9 +21,19 @@ impl Store {
         create_dir_durable(&folder, PUBLIC_DIR)?;
         let temporary = temporary_beside(&folder.join("blob"));
         step();
-        let file =
-            OpenOptions::new().write(true).create_new(true).mode(PUBLIC_FILE).open(&temporary).at("create", &temporary)?;
-        Ok(BlobWriter { file, temporary, folder, hasher: Sha256::new(), size_bytes: 0 })
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(PUBLIC_FILE)
+            .open(&temporary)
+            .at("create", &temporary)?;
+        Ok(BlobWriter {
+            file,
+            temporary,
+            folder,
+            hasher: Sha256::new(),
+            size_bytes: 0,
+        })
     }
 
     /// Puts a small blob; the same bytes twice are one blob.
@@ -55,7 +65,9 @@ impl Store {
 
 fn has_file(path: &Path, size_bytes: Option<u64>) -> bool {
     let metadata = fs::symlink_metadata(path);
-    metadata.is_ok_and(|metadata| metadata.is_file() && size_bytes.is_none_or(|size| size == metadata.len()))
+    metadata.is_ok_and(|metadata| {
+        metadata.is_file() && size_bytes.is_none_or(|size| size == metadata.len())
+    })
 }
 
 /// A blob being written: hashed as it goes, kept only if `finish` is called.
@@ -134,7 +146,12 @@ mod tests {
     fn a_blob_that_was_cut_short_is_written_again() {
         let (_folder, store) = store();
         let digest = store.put_blob(b"layer").unwrap();
-        OpenOptions::new().write(true).open(store.blob_path(&digest)).unwrap().set_len(2).unwrap();
+        OpenOptions::new()
+            .write(true)
+            .open(store.blob_path(&digest))
+            .unwrap()
+            .set_len(2)
+            .unwrap();
         assert!(!store.has_blob(&digest, Some(5)));
         assert_eq!(store.put_blob(b"layer").unwrap(), digest);
         assert_eq!(fs::read(store.blob_path(&digest)).unwrap(), b"layer");

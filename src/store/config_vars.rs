@@ -16,7 +16,6 @@ use thiserror::Error;
 
 use super::{PRIVATE_DIR, PRIVATE_FILE, PUBLIC_DIR, PUBLIC_FILE, Store, StoreError, names_in};
 use crate::ident::{AppName, BadEnvKey, Digest, EnvKey};
-use crate::sys::PathError;
 use crate::sys::fs::{create_dir_durable, put_if_absent, read_if_present};
 
 /// The longest config var, in bytes: `KEY=value` and its NUL. Linux passes no longer string to a
@@ -69,7 +68,9 @@ pub enum BadConfigVar {
         key: EnvKey,
     },
     /// Longer than Linux passes on.
-    #[error("{key} is {bytes} bytes with its name, more than the {CONFIG_VAR_BYTES_MAX} that Linux gives a process")]
+    #[error(
+        "{key} is {bytes} bytes with its name, more than the {CONFIG_VAR_BYTES_MAX} that Linux gives a process"
+    )]
     TooLong {
         /// Whose value.
         key: EnvKey,
@@ -77,7 +78,9 @@ pub enum BadConfigVar {
         bytes: usize,
     },
     /// Too much together.
-    #[error("the config vars are {bytes} bytes together, more than the {CONFIG_BYTES_MAX} that a release may have")]
+    #[error(
+        "the config vars are {bytes} bytes together, more than the {CONFIG_BYTES_MAX} that a release may have"
+    )]
     TooMany {
         /// All of them.
         bytes: usize,
@@ -104,9 +107,15 @@ impl ConfigVars {
         if bytes > CONFIG_VAR_BYTES_MAX {
             return Err(BadConfigVar::TooLong { key, bytes });
         }
-        let others: usize = self.iter().filter(|(other, _)| **other != key).map(|(key, value)| entry_bytes(key, value)).sum();
+        let others: usize = self
+            .iter()
+            .filter(|(other, _)| **other != key)
+            .map(|(key, value)| entry_bytes(key, value))
+            .sum();
         if others + bytes > CONFIG_BYTES_MAX {
-            return Err(BadConfigVar::TooMany { bytes: others + bytes });
+            return Err(BadConfigVar::TooMany {
+                bytes: others + bytes,
+            });
         }
         self.0.insert(key, value);
         Ok(())
@@ -148,9 +157,17 @@ impl ConfigVars {
         let mut rest = plain.strip_prefix(HEADER).ok_or(BadPlain::Header)?;
         let mut vars = Self::new();
         while !rest.is_empty() {
-            let end = rest.iter().position(|byte| *byte == 0).ok_or(BadPlain::Cut)?;
-            let equals = rest[..end].iter().position(|byte| *byte == b'=').ok_or(BadPlain::Cut)?;
-            let key = std::str::from_utf8(&rest[..equals]).map_err(|_| BadPlain::Cut)?.parse()?;
+            let end = rest
+                .iter()
+                .position(|byte| *byte == 0)
+                .ok_or(BadPlain::Cut)?;
+            let equals = rest[..end]
+                .iter()
+                .position(|byte| *byte == b'=')
+                .ok_or(BadPlain::Cut)?;
+            let key = std::str::from_utf8(&rest[..equals])
+                .map_err(|_| BadPlain::Cut)?
+                .parse()?;
             if vars.get(&key).is_some() {
                 return Err(BadPlain::Twice(key));
             }
@@ -197,19 +214,30 @@ impl Store {
     pub fn unseal(&self, app: &AppName, config: &Digest) -> Result<ConfigVars, StoreError> {
         let sealed = self.read_sealed(app, config)?;
         let identity = self.identity()?;
-        let changed = |why: String| StoreError::ConfigChanged { app: app.clone(), config: *config, why };
-        let opened = age::Decryptor::new_buffered(&sealed[..])
-            .and_then(|decryptor| decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)));
+        let changed = |why: String| StoreError::ConfigChanged {
+            app: app.clone(),
+            config: *config,
+            why,
+        };
+        let opened = age::Decryptor::new_buffered(&sealed[..]).and_then(|decryptor| {
+            decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity))
+        });
         let mut stream = match opened {
             Ok(stream) => stream,
             Err(age::DecryptError::NoMatchingKeys) => {
                 let recipient = identity.to_public().to_string();
-                return Err(StoreError::ConfigNotForThisHost { app: app.clone(), config: *config, recipient });
+                return Err(StoreError::ConfigNotForThisHost {
+                    app: app.clone(),
+                    config: *config,
+                    recipient,
+                });
             }
             Err(error) => return Err(changed(error.to_string())),
         };
         let mut plain = Vec::new();
-        stream.read_to_end(&mut plain).map_err(|error| changed(error.to_string()))?;
+        stream
+            .read_to_end(&mut plain)
+            .map_err(|error| changed(error.to_string()))?;
         ConfigVars::from_plain(&plain).map_err(|error| changed(error.to_string()))
     }
 
@@ -222,12 +250,19 @@ impl Store {
     fn read_sealed(&self, app: &AppName, config: &Digest) -> Result<Vec<u8>, StoreError> {
         let path = self.config_folder(app).join(config.hex());
         let Some(sealed) = read_if_present(&path, SEALED_BYTES_MAX)? else {
-            return Err(StoreError::ConfigMissing { app: app.clone(), config: *config });
+            return Err(StoreError::ConfigMissing {
+                app: app.clone(),
+                config: *config,
+            });
         };
         let found = Digest::of(&sealed);
         if found != *config {
             let why = format!("its bytes have the digest {}", found.short());
-            return Err(StoreError::ConfigChanged { app: app.clone(), config: *config, why });
+            return Err(StoreError::ConfigChanged {
+                app: app.clone(),
+                config: *config,
+                why,
+            });
         }
         Ok(sealed)
     }
@@ -243,9 +278,16 @@ impl Store {
             return Ok(identity);
         }
         let text = Identity::generate().to_string();
-        put_if_absent(&path, format!("{}\n", text.expose_secret()).as_bytes(), PRIVATE_FILE)?;
+        put_if_absent(
+            &path,
+            format!("{}\n", text.expose_secret()).as_bytes(),
+            PRIVATE_FILE,
+        )?;
         let made = read_identity(&path)?;
-        made.ok_or_else(|| StoreError::BadIdentity { path, why: "it was removed while it was made".to_owned() })
+        made.ok_or_else(|| StoreError::BadIdentity {
+            path,
+            why: "it was removed while it was made".to_owned(),
+        })
     }
 
     /// Everyone in `<root>/recipients/`; this host's own line is added if it is missing.
@@ -254,7 +296,10 @@ impl Store {
         let own = identity.to_public();
         let mut all = BTreeMap::from([(own.to_string(), own.clone())]);
         let mut is_listed = false;
-        for name in names_in(&folder)?.iter().filter(|name| !name.starts_with('.')) {
+        for name in names_in(&folder)?
+            .iter()
+            .filter(|name| !name.starts_with('.'))
+        {
             for recipient in read_recipients(&folder.join(name))? {
                 is_listed |= recipient.to_string() == own.to_string();
                 all.insert(recipient.to_string(), recipient);
@@ -262,7 +307,11 @@ impl Store {
         }
         if !is_listed {
             create_dir_durable(&folder, PUBLIC_DIR)?;
-            put_if_absent(&folder.join(own.to_string()), format!("{own}\n").as_bytes(), PUBLIC_FILE)?;
+            put_if_absent(
+                &folder.join(own.to_string()),
+                format!("{own}\n").as_bytes(),
+                PUBLIC_FILE,
+            )?;
         }
         Ok(all.into_values().collect())
     }
@@ -273,9 +322,15 @@ fn read_identity(path: &Path) -> Result<Option<Identity>, StoreError> {
     let Some(bytes) = read_if_present(path, IDENTITY_BYTES_MAX)? else {
         return Ok(None);
     };
-    let bad = |why: &str| StoreError::BadIdentity { path: path.to_owned(), why: why.to_owned() };
+    let bad = |why: &str| StoreError::BadIdentity {
+        path: path.to_owned(),
+        why: why.to_owned(),
+    };
     let text = std::str::from_utf8(&bytes).map_err(|_| bad("not text"))?;
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
     match (lines.next(), lines.next()) {
         (Some(line), None) => Identity::from_str(line).map(Some).map_err(bad),
         _ => Err(bad("expected one line `AGE-SECRET-KEY-1…`")),
@@ -289,7 +344,10 @@ fn read_recipients(path: &Path) -> Result<Vec<Recipient>, StoreError> {
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
         if !line.is_empty() && !line.starts_with('#') {
-            let bad = |_| StoreError::BadRecipient { path: path.to_owned(), line: number + 1 };
+            let bad = |_| StoreError::BadRecipient {
+                path: path.to_owned(),
+                line: number + 1,
+            };
             recipients.push(Recipient::from_str(line).map_err(bad)?);
         }
     }
@@ -298,8 +356,11 @@ fn read_recipients(path: &Path) -> Result<Vec<Recipient>, StoreError> {
 
 fn seal(plain: &[u8], recipients: &[Recipient]) -> Result<Vec<u8>, StoreError> {
     let failed = |why: String| StoreError::Seal { why };
-    let recipients = recipients.iter().map(|recipient| recipient as &dyn age::Recipient);
-    let encryptor = age::Encryptor::with_recipients(recipients).map_err(|error| failed(error.to_string()))?;
+    let recipients = recipients
+        .iter()
+        .map(|recipient| recipient as &dyn age::Recipient);
+    let encryptor =
+        age::Encryptor::with_recipients(recipients).map_err(|error| failed(error.to_string()))?;
     let mut sealed = Vec::new();
     let written = encryptor.wrap_output(&mut sealed).and_then(|mut stream| {
         stream.write_all(plain)?;
@@ -321,7 +382,8 @@ mod tests {
     fn vars(pairs: &[(&str, &[u8])]) -> ConfigVars {
         let mut vars = ConfigVars::new();
         for (key, value) in pairs {
-            vars.set(key.parse().unwrap(), Secret::new(value.to_vec())).unwrap();
+            vars.set(key.parse().unwrap(), Secret::new(value.to_vec()))
+                .unwrap();
         }
         vars
     }
@@ -336,10 +398,18 @@ mod tests {
         let mut pending = vec![folder.path().to_owned()];
         while let Some(path) = pending.pop() {
             if path.is_dir() {
-                pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+                pending.extend(
+                    fs::read_dir(&path)
+                        .unwrap()
+                        .map(|entry| entry.unwrap().path()),
+                );
             } else {
                 let bytes = fs::read(&path).unwrap();
-                assert!(!bytes.windows(7).any(|window| window == b"canary-"), "{}", path.display());
+                assert!(
+                    !bytes.windows(7).any(|window| window == b"canary-"),
+                    "{}",
+                    path.display()
+                );
             }
         }
         assert!(!format!("{sealed:?}").contains("canary"));
@@ -364,14 +434,28 @@ mod tests {
         let guest = Store::open(&root, other.host()).unwrap();
         let before = store.seal(&app(), &vars(&[("A", b"1")])).unwrap();
         let refused = guest.unseal(&app(), &before).unwrap_err();
-        assert!(matches!(refused, StoreError::ConfigNotForThisHost { .. }), "{refused}");
+        assert!(
+            matches!(refused, StoreError::ConfigNotForThisHost { .. }),
+            "{refused}"
+        );
         let line = format!("# the other host\n\n{}\n", guest.host_recipient().unwrap());
         write_atomic(&root.join("recipients/other"), line.as_bytes(), 0o644).unwrap();
         let after = store.seal(&app(), &vars(&[("A", b"1")])).unwrap();
-        assert_eq!(guest.unseal(&app(), &after).unwrap(), store.unseal(&app(), &after).unwrap());
-        write_atomic(&root.join("recipients/wrong"), b"# x\nssh-ed25519 AAAA\n", 0o644).unwrap();
+        assert_eq!(
+            guest.unseal(&app(), &after).unwrap(),
+            store.unseal(&app(), &after).unwrap()
+        );
+        write_atomic(
+            &root.join("recipients/wrong"),
+            b"# x\nssh-ed25519 AAAA\n",
+            0o644,
+        )
+        .unwrap();
         let refused = store.seal(&app(), &ConfigVars::new()).unwrap_err();
-        assert!(matches!(refused, StoreError::BadRecipient { line: 2, .. }), "{refused}");
+        assert!(
+            matches!(refused, StoreError::BadRecipient { line: 2, .. }),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -382,12 +466,26 @@ mod tests {
         let mut sealed = fs::read(&path).unwrap();
         *sealed.last_mut().unwrap() ^= 1;
         write_atomic(&path, &sealed, 0o600).unwrap();
-        assert!(matches!(store.unseal(&app(), &name), Err(StoreError::ConfigChanged { .. })));
+        assert!(matches!(
+            store.unseal(&app(), &name),
+            Err(StoreError::ConfigChanged { .. })
+        ));
         let forged = Digest::of(&sealed);
-        write_atomic(&store.config_folder(&app()).join(forged.hex()), &sealed, 0o600).unwrap();
-        assert!(matches!(store.unseal(&app(), &forged), Err(StoreError::ConfigChanged { .. })));
+        write_atomic(
+            &store.config_folder(&app()).join(forged.hex()),
+            &sealed,
+            0o600,
+        )
+        .unwrap();
+        assert!(matches!(
+            store.unseal(&app(), &forged),
+            Err(StoreError::ConfigChanged { .. })
+        ));
         fs::remove_file(&path).unwrap();
-        assert!(matches!(store.unseal(&app(), &name), Err(StoreError::ConfigMissing { .. })));
+        assert!(matches!(
+            store.unseal(&app(), &name),
+            Err(StoreError::ConfigMissing { .. })
+        ));
     }
 
     #[test]
@@ -396,22 +494,43 @@ mod tests {
         let key = |name: &str| name.parse::<EnvKey>().unwrap();
         let longest = CONFIG_VAR_BYTES_MAX - "A=\0".len();
         vars.set(key("A"), Secret::new(vec![1; longest])).unwrap();
-        let refused = vars.set(key("A"), Secret::new(vec![1; longest + 1])).unwrap_err();
-        assert_eq!(refused, BadConfigVar::TooLong { key: key("A"), bytes: CONFIG_VAR_BYTES_MAX + 1 });
-        assert!(matches!(vars.set(key("A"), Secret::new(b"a\0b".to_vec())), Err(BadConfigVar::Nul { .. })));
+        let refused = vars
+            .set(key("A"), Secret::new(vec![1; longest + 1]))
+            .unwrap_err();
+        assert_eq!(
+            refused,
+            BadConfigVar::TooLong {
+                key: key("A"),
+                bytes: CONFIG_VAR_BYTES_MAX + 1
+            }
+        );
+        assert!(matches!(
+            vars.set(key("A"), Secret::new(b"a\0b".to_vec())),
+            Err(BadConfigVar::Nul { .. })
+        ));
         for name in ["B", "C", "D", "E", "F", "G", "H"] {
             vars.set(key(name), Secret::new(vec![1; longest])).unwrap();
         }
         let refused = vars.set(key("I"), Secret::new(Vec::new())).unwrap_err();
-        assert_eq!(refused, BadConfigVar::TooMany { bytes: CONFIG_BYTES_MAX + 3 });
+        assert_eq!(
+            refused,
+            BadConfigVar::TooMany {
+                bytes: CONFIG_BYTES_MAX + 3
+            }
+        );
     }
 
     #[test]
     fn a_host_key_made_by_many_at_once_is_one_key() {
         let (_folder, store) = store();
         let keys: Vec<String> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| store.host_recipient().unwrap())).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            let threads: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| store.host_recipient().unwrap()))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
         });
         assert!(keys.iter().all(|key| *key == keys[0]));
     }

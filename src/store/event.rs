@@ -69,9 +69,11 @@ impl Event {
     /// With no more of a tail than is kept: its end, whole characters, from the start of a line where there is one.
     pub(super) fn cut(&self) -> Self {
         match self {
-            Self::Failed { step, exit, tail } if tail.len() > TAIL_BYTES_MAX => {
-                Self::Failed { step: step.clone(), exit: *exit, tail: end_of(tail).to_owned() }
-            }
+            Self::Failed { step, exit, tail } if tail.len() > TAIL_BYTES_MAX => Self::Failed {
+                step: step.clone(),
+                exit: *exit,
+                tail: end_of(tail).to_owned(),
+            },
             whole => whole.clone(),
         }
     }
@@ -80,7 +82,8 @@ impl Event {
 fn end_of(tail: &str) -> &str {
     let from = (tail.len() - TAIL_BYTES_MAX..tail.len()).find(|at| tail.is_char_boundary(*at));
     let end = &tail[from.unwrap_or(tail.len())..];
-    end.split_once('\n').map_or(end, |(_, lines)| if lines.is_empty() { end } else { lines })
+    end.split_once('\n')
+        .map_or(end, |(_, lines)| if lines.is_empty() { end } else { lines })
 }
 
 /// An event as it lies beside its record.
@@ -101,11 +104,17 @@ mod tests {
 
     #[test]
     fn a_tail_keeps_its_last_lines_within_the_limit() {
-        let failed = |tail: String| Event::Failed { step: "release-command".to_owned(), exit: Some(1), tail };
+        let failed = |tail: String| Event::Failed {
+            step: "release-command".to_owned(),
+            exit: Some(1),
+            tail,
+        };
         let at_limit = failed("x".repeat(TAIL_BYTES_MAX));
         assert_eq!(at_limit.cut(), at_limit);
         let lines = "line é\n".repeat(TAIL_BYTES_MAX / 4);
-        let Event::Failed { tail, .. } = failed(lines).cut() else { panic!("another event") };
+        let Event::Failed { tail, .. } = failed(lines).cut() else {
+            panic!("another event")
+        };
         assert!(tail.len() <= TAIL_BYTES_MAX && tail.len() > TAIL_BYTES_MAX - 16);
         assert!(tail.starts_with("line é\n") && tail.ends_with("line é\n"));
     }

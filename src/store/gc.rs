@@ -47,7 +47,12 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { releases: 10, days: 30, unreleased_days: 7, artifact_days: 90 }
+        Self {
+            releases: 10,
+            days: 30,
+            unreleased_days: 7,
+            artifact_days: 90,
+        }
     }
 }
 
@@ -156,40 +161,88 @@ pub fn plan_gc(input: &GcInput<'_>) -> Result<GcPlan, UnknownNeeds> {
     let mut kept_slugs = BTreeSet::new();
     for (app, releases) in input.releases {
         for (version, why) in kept_releases(releases, input.retention, input.now) {
-            keep.push(Kept { app: app.clone(), version, why });
-            let slug = releases.iter().find(|release| release.record.version == version).and_then(|found| found.record.slug);
+            keep.push(Kept {
+                app: app.clone(),
+                version,
+                why,
+            });
+            let slug = releases
+                .iter()
+                .find(|release| release.record.version == version)
+                .and_then(|found| found.record.slug);
             let Some(slug) = slug else { continue };
             if input.listing.slugs.contains_key(&slug) && !input.slugs.contains_key(&slug) {
-                return Err(UnknownNeeds { app: app.clone(), version, slug });
+                return Err(UnknownNeeds {
+                    app: app.clone(),
+                    version,
+                    slug,
+                });
             }
             kept_slugs.insert(slug);
         }
     }
-    let unreleased = |entry: &Entry| age_s(entry, input.now) < i64::from(input.retention.unreleased_days) * DAY_S;
-    kept_slugs.extend(input.listing.slugs.iter().filter(|(_, entry)| unreleased(entry)).map(|(slug, _)| *slug));
+    let unreleased = |entry: &Entry| {
+        age_s(entry, input.now) < i64::from(input.retention.unreleased_days) * DAY_S
+    };
+    kept_slugs.extend(
+        input
+            .listing
+            .slugs
+            .iter()
+            .filter(|(_, entry)| unreleased(entry))
+            .map(|(slug, _)| *slug),
+    );
     let delete = garbage(input, &kept_slugs);
     let bytes = delete.iter().map(|deletion| deletion.bytes).sum();
-    Ok(GcPlan { keep, delete, bytes })
+    Ok(GcPlan {
+        keep,
+        delete,
+        bytes,
+    })
 }
 
 fn garbage(input: &GcInput<'_>, kept_slugs: &BTreeSet<Digest>) -> Vec<Deletion> {
     let listing = input.listing;
-    let objects = || input.slugs.iter().filter(|(slug, _)| kept_slugs.contains(*slug)).map(|(_, objects)| objects);
+    let objects = || {
+        input
+            .slugs
+            .iter()
+            .filter(|(slug, _)| kept_slugs.contains(*slug))
+            .map(|(_, objects)| objects)
+    };
     let blobs: BTreeSet<&Digest> = objects().flat_map(|objects| &objects.blobs).collect();
     let layers: BTreeSet<&Digest> = objects().flat_map(|objects| &objects.layers).collect();
     let configs: BTreeSet<(&AppName, &Digest)> = input
         .releases
         .iter()
-        .flat_map(|(app, releases)| releases.iter().map(move |release| (app, &release.record.config)))
+        .flat_map(|(app, releases)| {
+            releases
+                .iter()
+                .map(move |release| (app, &release.record.config))
+        })
         .collect();
     let left_behind = |entry: &Entry| age_s(entry, input.now) >= UNDER_WAY_S;
-    let old = |entry: &Entry| age_s(entry, input.now) >= i64::from(input.retention.artifact_days) * DAY_S;
+    let old =
+        |entry: &Entry| age_s(entry, input.now) >= i64::from(input.retention.artifact_days) * DAY_S;
     let mut delete = Vec::new();
-    let mut add = |garbage, entry: &Entry| delete.push(Deletion { garbage, bytes: entry.bytes });
-    for (slug, entry) in listing.slugs.iter().filter(|(slug, _)| !kept_slugs.contains(*slug)) {
+    let mut add = |garbage, entry: &Entry| {
+        delete.push(Deletion {
+            garbage,
+            bytes: entry.bytes,
+        })
+    };
+    for (slug, entry) in listing
+        .slugs
+        .iter()
+        .filter(|(slug, _)| !kept_slugs.contains(*slug))
+    {
         add(Garbage::Slug(*slug), entry);
     }
-    for (blob, entry) in listing.blobs.iter().filter(|(blob, entry)| !blobs.contains(blob) && left_behind(entry)) {
+    for (blob, entry) in listing
+        .blobs
+        .iter()
+        .filter(|(blob, entry)| !blobs.contains(blob) && left_behind(entry))
+    {
         add(Garbage::Blob(*blob), entry);
     }
     for ((app, config), entry) in &listing.configs {
@@ -197,39 +250,66 @@ fn garbage(input: &GcInput<'_>, kept_slugs: &BTreeSet<Digest>) -> Vec<Deletion> 
             add(Garbage::Config(app.clone(), *config), entry);
         }
     }
-    for (layer, entry) in listing.layers.iter().filter(|(layer, _)| !layers.contains(layer)) {
+    for (layer, entry) in listing
+        .layers
+        .iter()
+        .filter(|(layer, _)| !layers.contains(layer))
+    {
         add(Garbage::Layer(*layer), entry);
     }
     for (artifact, entry) in listing.artifacts.iter().filter(|(_, entry)| old(entry)) {
         add(Garbage::Artifact(*artifact), entry);
     }
-    for (path, entry) in listing.temporaries.iter().filter(|(_, entry)| left_behind(entry)) {
+    for (path, entry) in listing
+        .temporaries
+        .iter()
+        .filter(|(_, entry)| left_behind(entry))
+    {
         add(Garbage::Temporary(path.clone()), entry);
     }
     delete
 }
 
 /// Which releases of one app stay, oldest first, each with its first reason.
-fn kept_releases(releases: &[Release], retention: Retention, now: Timestamp) -> BTreeMap<ReleaseVersion, KeptFor> {
+fn kept_releases(
+    releases: &[Release],
+    retention: Retention,
+    now: Timestamp,
+) -> BTreeMap<ReleaseVersion, KeptFor> {
     let mut kept = BTreeMap::new();
     let mut keep = |release: &Release, why: KeptFor| {
         kept.entry(release.record.version).or_insert(why);
     };
-    let succeeded: Vec<&Release> = releases.iter().filter(|release| release.succeeded()).collect();
-    let hosts: BTreeSet<&str> =
-        releases.iter().flat_map(|release| release.rejected.iter().map(|(host, _)| host.as_str())).collect();
+    let succeeded: Vec<&Release> = releases
+        .iter()
+        .filter(|release| release.succeeded())
+        .collect();
+    let hosts: BTreeSet<&str> = releases
+        .iter()
+        .flat_map(|release| release.rejected.iter().map(|(host, _)| host.as_str()))
+        .collect();
     if let Some(newest) = succeeded.last() {
         keep(newest, KeptFor::Current);
     }
     for host in hosts {
-        if let Some(current) = succeeded.iter().rev().find(|release| !release.rejected_by(host)) {
+        if let Some(current) = succeeded
+            .iter()
+            .rev()
+            .find(|release| !release.rejected_by(host))
+        {
             keep(current, KeptFor::Current);
         }
     }
-    for pending in releases.iter().filter(|release| release.outcome == Outcome::Pending) {
+    for pending in releases
+        .iter()
+        .filter(|release| release.outcome == Outcome::Pending)
+    {
         keep(pending, KeptFor::Pending);
     }
-    let with_slug = succeeded.iter().rev().filter(|release| release.record.slug.is_some());
+    let with_slug = succeeded
+        .iter()
+        .rev()
+        .filter(|release| release.record.slug.is_some());
     for recent in with_slug.take(retention.releases) {
         keep(recent, KeptFor::Recent);
     }
@@ -256,7 +336,11 @@ impl GcPlan {
         _lock: &CollectLock,
         deleted: &mut dyn FnMut(&Deletion),
     ) -> Result<(), StoreError> {
-        let slug_count = self.delete.iter().filter(|deletion| matches!(deletion.garbage, Garbage::Slug(_))).count();
+        let slug_count = self
+            .delete
+            .iter()
+            .filter(|deletion| matches!(deletion.garbage, Garbage::Slug(_)))
+            .count();
         let (slugs, rest) = self.delete.split_at(slug_count);
         for deletion in slugs {
             remove(store, &deletion.garbage)?;
@@ -299,6 +383,8 @@ fn remove_layer(path: &Path) -> Result<(), PathError> {
     step();
     match fs::rename(path, &temporary) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        renamed => renamed.at("remove", path).and_then(|()| remove_tree(&temporary)),
+        renamed => renamed
+            .at("remove", path)
+            .and_then(|()| remove_tree(&temporary)),
     }
 }

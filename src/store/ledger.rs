@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 
 use super::event::EventObject;
 use super::json::{self, Reader, Schema};
-use super::{Event, PUBLIC_DIR, PUBLIC_FILE, Ran, Reason, ReleaseRecord, Store, StoreError, names_in};
+use super::{
+    Event, PUBLIC_DIR, PUBLIC_FILE, Ran, Reason, ReleaseRecord, Store, StoreError, names_in,
+};
 use crate::ident::{AppName, Digest, ReleaseVersion};
 use crate::sys::PathError;
 use crate::sys::clock::Timestamp;
-use crate::sys::fs::{Put, Staged, create_dir_durable, put_if_absent, random_hex, sync_parent, write_unsynced};
+use crate::sys::fs::{Put, Staged, create_dir_durable, random_hex, sync_parent, write_unsynced};
 
 /// The releases of one app.
 #[derive(Clone, Debug)]
@@ -120,7 +122,11 @@ impl Ledger {
     /// All releases, oldest first.
     pub fn releases(&self) -> Result<Vec<Release>, StoreError> {
         let files = self.files()?;
-        files.iter().filter(|(_, files)| files.record).map(|(version, files)| self.read(*version, files)).collect()
+        files
+            .iter()
+            .filter(|(_, files)| files.record)
+            .map(|(version, files)| self.read(*version, files))
+            .collect()
     }
 
     /// One release.
@@ -136,7 +142,9 @@ impl Ledger {
     pub fn newest(&self) -> Result<Option<Release>, StoreError> {
         let files = self.files()?;
         let newest = files.iter().rev().find(|(_, files)| files.record);
-        newest.map(|(version, files)| self.read(*version, files)).transpose()
+        newest
+            .map(|(version, files)| self.read(*version, files))
+            .transpose()
     }
 
     /// The release that `host` runs: the highest that succeeded and that it has not rejected. Opens
@@ -163,7 +171,12 @@ impl Ledger {
             let record = self.next_record(draft)?;
             let path = self.record_path(record.version);
             let bytes = json::to_bytes(&path, &record)?;
-            let pending = self.stage_event(record.version, draft.at, &Event::Pending, &Digest::of(&bytes))?;
+            let pending = self.stage_event(
+                record.version,
+                draft.at,
+                &Event::Pending,
+                &Digest::of(&bytes),
+            )?;
             let put = Staged::new(&path, &bytes, PUBLIC_FILE)?.put()?;
             if put == Put::Created || self.is_ours(&record)? {
                 pending.put()?;
@@ -176,7 +189,12 @@ impl Ledger {
 
     /// Records an event of a release, durably. The same event again is no error; another outcome
     /// for a release that has one is.
-    pub fn record(&self, version: ReleaseVersion, at: Timestamp, event: &Event) -> Result<(), StoreError> {
+    pub fn record(
+        &self,
+        version: ReleaseVersion,
+        at: Timestamp,
+        event: &Event,
+    ) -> Result<(), StoreError> {
         let path = self.record_path(version);
         let Some((_, bytes)) = json::read::<ReleaseRecord>(&path)? else {
             return Err(self.no_release(version, &self.files()?));
@@ -187,7 +205,11 @@ impl Ledger {
             Event::Pending | Event::Rejected { .. } | Event::Ran(_) => "",
         };
         if !rival.is_empty() && self.folder.join(event_name(version, rival)).exists() {
-            return Err(StoreError::EventExists { app: self.app.clone(), version, event: rival });
+            return Err(StoreError::EventExists {
+                app: self.app.clone(),
+                version,
+                event: rival,
+            });
         }
         let staged = self.stage_event(version, at, event, &Digest::of(&bytes))?;
         if staged.put()? == Put::Created {
@@ -197,21 +219,49 @@ impl Ledger {
     }
 
     fn next_record(&self, draft: &Draft) -> Result<ReleaseRecord, StoreError> {
-        let newest = self.files()?.iter().rev().find(|(_, files)| files.record).map(|(version, _)| *version);
+        let newest = self
+            .files()?
+            .iter()
+            .rev()
+            .find(|(_, files)| files.record)
+            .map(|(version, _)| *version);
         let (version, previous) = match newest {
             None => (ReleaseVersion::FIRST, None),
             Some(newest) => {
                 let next = newest.next();
-                let version = next.ok_or_else(|| StoreError::LastVersion { app: self.app.clone(), version: newest })?;
+                let version = next.ok_or_else(|| StoreError::LastVersion {
+                    app: self.app.clone(),
+                    version: newest,
+                })?;
                 // Read as a record, not only hashed: nothing is chained to what this slug cannot read.
                 let path = self.record_path(newest);
                 let found = json::read::<ReleaseRecord>(&path)?;
                 (version, found.map(|(_, bytes)| Digest::of(&bytes)))
             }
         };
-        let Draft { slug, config, by, at, reason, message } = draft.clone();
+        let Draft {
+            slug,
+            config,
+            by,
+            at,
+            reason,
+            message,
+        } = draft.clone();
         let (schema, reader, app, nonce) = (Schema, Reader, self.app.clone(), random_hex());
-        Ok(ReleaseRecord { schema, reader, app, version, slug, config, by, at, reason, message, previous, nonce })
+        Ok(ReleaseRecord {
+            schema,
+            reader,
+            app,
+            version,
+            slug,
+            config,
+            by,
+            at,
+            reason,
+            message,
+            previous,
+            nonce,
+        })
     }
 
     /// The put said "exists": is the record that lies there the one we meant to put? (A file system
@@ -231,18 +281,39 @@ impl Ledger {
         let name = match event {
             Event::Rejected { host, .. } => rejected_name(version, host),
             Event::Ran(_) => event_name(version, &format!("ran.{}", random_hex())),
-            Event::Pending | Event::Succeeded | Event::Failed { .. } => event_name(version, event.kind()),
+            Event::Pending | Event::Succeeded | Event::Failed { .. } => {
+                event_name(version, event.kind())
+            }
         };
         let path = self.folder.join(name);
-        let object = EventObject { schema: Schema, reader: Reader, record: *record, at, event: event.cut() };
-        Ok(Staged::new(&path, &json::to_bytes(&path, &object)?, PUBLIC_FILE)?)
+        let object = EventObject {
+            schema: Schema,
+            reader: Reader,
+            record: *record,
+            at,
+            event: event.cut(),
+        };
+        Ok(Staged::new(
+            &path,
+            &json::to_bytes(&path, &object)?,
+            PUBLIC_FILE,
+        )?)
     }
 
     fn read(&self, version: ReleaseVersion, files: &Files) -> Result<Release, StoreError> {
         let Some((record, _)) = json::read::<ReleaseRecord>(&self.record_path(version))? else {
-            return Err(StoreError::NoRelease { app: self.app.clone(), version, newest: None });
+            return Err(StoreError::NoRelease {
+                app: self.app.clone(),
+                version,
+                newest: None,
+            });
         };
-        let mut release = Release { record, outcome: Outcome::Pending, rejected: Vec::new(), ran: Vec::new() };
+        let mut release = Release {
+            record,
+            outcome: Outcome::Pending,
+            rejected: Vec::new(),
+            ran: Vec::new(),
+        };
         for name in &files.events {
             let Some((object, _)) = json::read::<EventObject>(&self.folder.join(name))? else {
                 continue; // an event is never removed, but a folder may be restored under our feet
@@ -257,7 +328,9 @@ impl Ledger {
     pub(super) fn files(&self) -> Result<BTreeMap<ReleaseVersion, Files>, PathError> {
         let mut found: BTreeMap<ReleaseVersion, Files> = BTreeMap::new();
         for name in names_in(&self.folder)? {
-            let Some((version, event)) = parse_name(&name) else { continue };
+            let Some((version, event)) = parse_name(&name) else {
+                continue;
+            };
             let files = found.entry(version).or_default();
             if event.is_empty() {
                 files.record = true;
@@ -275,9 +348,21 @@ impl Ledger {
         self.folder.join(format!("{:06}.json", version.number()))
     }
 
-    fn no_release(&self, version: ReleaseVersion, files: &BTreeMap<ReleaseVersion, Files>) -> StoreError {
-        let newest = files.iter().rev().find(|(_, files)| files.record).map(|(version, _)| *version);
-        StoreError::NoRelease { app: self.app.clone(), version, newest }
+    fn no_release(
+        &self,
+        version: ReleaseVersion,
+        files: &BTreeMap<ReleaseVersion, Files>,
+    ) -> StoreError {
+        let newest = files
+            .iter()
+            .rev()
+            .find(|(_, files)| files.record)
+            .map(|(version, _)| *version);
+        StoreError::NoRelease {
+            app: self.app.clone(),
+            version,
+            newest,
+        }
     }
 
     /// This host remembers the highest record that it has put, so that `verify` finds a ledger cut
@@ -298,7 +383,10 @@ impl Ledger {
     pub(super) fn head(&self) -> Option<(ReleaseVersion, Digest)> {
         const HEAD_BYTES_MAX: u64 = 200;
         let bytes = crate::sys::fs::read_if_present(&self.head, HEAD_BYTES_MAX).ok()??;
-        let (version, record) = std::str::from_utf8(&bytes).ok()?.trim_end().split_once(' ')?;
+        let (version, record) = std::str::from_utf8(&bytes)
+            .ok()?
+            .trim_end()
+            .split_once(' ')?;
         Some((version.parse().ok()?, record.parse().ok()?))
     }
 }
@@ -312,7 +400,12 @@ fn add_event(release: &mut Release, object: EventObject) {
         }
         Event::Succeeded => {}
         Event::Failed { step, exit, tail } => {
-            release.outcome = Outcome::Failed { at: object.at, step, exit, tail };
+            release.outcome = Outcome::Failed {
+                at: object.at,
+                step,
+                exit,
+                tail,
+            };
         }
         Event::Rejected { host, why } => release.rejected.push((host, why)),
         Event::Ran(ran) => release.ran.push(ran),
@@ -335,7 +428,15 @@ fn event_name(version: ReleaseVersion, event: &str) -> String {
 /// One file a host: what is no plain character of a host name is written as its bytes, `%2f`.
 fn rejected_name(version: ReleaseVersion, host: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let escaped: String = host.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") }).collect();
+    let escaped: String = host
+        .bytes()
+        .map(|byte| {
+            if plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02x}")
+            }
+        })
+        .collect();
     event_name(version, &format!("rejected.{escaped}"))
 }
-

@@ -42,17 +42,37 @@ impl Store {
     /// Looks at everything that can become garbage. Reads no file's content.
     pub fn list(&self) -> Result<Listing, StoreError> {
         let mut listing = Listing::default();
-        let mut folders = vec![self.root().to_owned(), self.root().join("recipients"), self.host().to_owned()];
+        let mut folders = vec![
+            self.root().to_owned(),
+            self.root().join("recipients"),
+            self.host().to_owned(),
+        ];
         listing.blobs = digests(&self.blobs(), "")?;
         listing.slugs = digests(&self.root().join("slugs"), ".json")?;
         listing.layers = digests(&self.layers(), "")?;
         listing.artifacts = digests(&self.artifacts(), "")?;
-        folders.extend([self.blobs(), self.root().join("slugs"), self.layers(), self.artifacts()]);
+        folders.extend([
+            self.blobs(),
+            self.root().join("slugs"),
+            self.layers(),
+            self.artifacts(),
+        ]);
         folders.extend(["heads", "uids", "cache"].map(|name| self.host().join(name)));
-        for app in names_in(&self.root().join("apps"))?.iter().filter_map(|name| name.parse::<AppName>().ok()) {
+        for app in names_in(&self.root().join("apps"))?
+            .iter()
+            .filter_map(|name| name.parse::<AppName>().ok())
+        {
             let configs = digests(&self.config_folder(&app), "")?;
-            listing.configs.extend(configs.into_iter().map(|(config, entry)| ((app.clone(), config), entry)));
-            folders.extend([self.config_folder(&app), self.app_folder(&app), self.app_folder(&app).join("releases")]);
+            listing.configs.extend(
+                configs
+                    .into_iter()
+                    .map(|(config, entry)| ((app.clone(), config), entry)),
+            );
+            folders.extend([
+                self.config_folder(&app),
+                self.app_folder(&app),
+                self.app_folder(&app).join("releases"),
+            ]);
         }
         for folder in folders {
             listing.temporaries.extend(temporaries(&folder)?);
@@ -74,7 +94,9 @@ impl Store {
 fn digests(folder: &Path, suffix: &str) -> Result<BTreeMap<Digest, Entry>, PathError> {
     let mut found = BTreeMap::new();
     for name in names_in(folder)? {
-        let digest = name.strip_suffix(suffix).and_then(|hex| Digest::from_hex(hex).ok());
+        let digest = name
+            .strip_suffix(suffix)
+            .and_then(|hex| Digest::from_hex(hex).ok());
         if let Some(digest) = digest
             && let Some(entry) = entry(&folder.join(&name))?
         {
@@ -86,7 +108,10 @@ fn digests(folder: &Path, suffix: &str) -> Result<BTreeMap<Digest, Entry>, PathE
 
 fn temporaries(folder: &Path) -> Result<Vec<(PathBuf, Entry)>, PathError> {
     let mut found = Vec::new();
-    for name in names_in(folder)?.iter().filter(|name| name.starts_with(TEMPORARY_PREFIX)) {
+    for name in names_in(folder)?
+        .iter()
+        .filter(|name| name.starts_with(TEMPORARY_PREFIX))
+    {
         let path = folder.join(name);
         found.extend(entry(&path)?.map(|entry| (path, entry)));
     }
@@ -102,7 +127,11 @@ fn entry(path: &Path) -> Result<Option<Entry>, PathError> {
     // Unpacked layers have the mtime of the tar, 1980; a change of the inode cannot be set back.
     let seconds = metadata.mtime().max(metadata.ctime());
     let changed = Timestamp::from_unix_us(seconds.saturating_mul(1_000_000));
-    let bytes = if metadata.is_dir() { bytes_in(path)? } else { metadata.len() };
+    let bytes = if metadata.is_dir() {
+        bytes_in(path)?
+    } else {
+        metadata.len()
+    };
     Ok(changed.map(|changed| Entry { bytes, changed }))
 }
 

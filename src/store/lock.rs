@@ -1,7 +1,5 @@
 //! Who may change what at the same time. All of them die with their holder.
 
-use std::fs;
-
 use super::{PUBLIC_DIR, Store, StoreError};
 use crate::ident::AppName;
 use crate::sys::fs::create_dir_durable;
@@ -45,7 +43,10 @@ impl Store {
                 let path = self.app_folder(app).join("lock");
                 let lock = Lock::take(&path)?;
                 lock.say_who(&whom(holder), &path)?;
-                Ok(AppLock { _lock: lock, app: app.clone() })
+                Ok(AppLock {
+                    _lock: lock,
+                    app: app.clone(),
+                })
             }
             taken => taken,
         }
@@ -58,11 +59,21 @@ impl Store {
         let path = folder.join("lock");
         let Some(lock) = Lock::try_take(&path)? else {
             let said = Lock::who(&path)?;
-            let holder = if said.is_empty() { "another slug".to_owned() } else { said };
-            return Err(StoreError::LockHeld { app: app.clone(), holder });
+            let holder = if said.is_empty() {
+                "another slug".to_owned()
+            } else {
+                said
+            };
+            return Err(StoreError::LockHeld {
+                app: app.clone(),
+                holder,
+            });
         };
         lock.say_who(&whom(holder), &path)?;
-        Ok(AppLock { _lock: lock, app: app.clone() })
+        Ok(AppLock {
+            _lock: lock,
+            app: app.clone(),
+        })
     }
 
     /// Keeps `gc` away while a slug is made, imported, unpacked or released. Many may hold at once.
@@ -88,9 +99,16 @@ mod tests {
     #[test]
     fn a_lock_says_who_has_it_and_is_free_when_dropped() {
         let (_folder, store) = store();
-        let lock = store.lock_app(&app(), "alice: slug release", &mut |_| panic!("free")).unwrap();
-        let Err(StoreError::LockHeld { holder, .. }) = store.try_lock_app(&app(), "bob") else { panic!("taken twice") };
-        assert_eq!(holder, format!("alice: slug release (process {})", std::process::id()));
+        let lock = store
+            .lock_app(&app(), "alice: slug release", &mut |_| panic!("free"))
+            .unwrap();
+        let Err(StoreError::LockHeld { holder, .. }) = store.try_lock_app(&app(), "bob") else {
+            panic!("taken twice")
+        };
+        assert_eq!(
+            holder,
+            format!("alice: slug release (process {})", std::process::id())
+        );
         drop(lock);
         store.try_lock_app(&app(), "bob").unwrap();
     }
@@ -101,7 +119,11 @@ mod tests {
         let lock = store.lock_app(&app(), "alice", &mut |_| {}).unwrap();
         let (told, who) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
-            let next = scope.spawn(|| store.lock_app(&app(), "bob", &mut |holder| told.send(holder.to_owned()).unwrap()));
+            let next = scope.spawn(|| {
+                store.lock_app(&app(), "bob", &mut |holder| {
+                    told.send(holder.to_owned()).unwrap()
+                })
+            });
             assert!(who.recv().unwrap().starts_with("alice (process "));
             drop(lock);
             assert_eq!(next.join().unwrap().unwrap().app(), &app());

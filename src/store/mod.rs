@@ -101,7 +101,10 @@ pub enum StoreError {
         event: &'static str,
     },
     /// A record would be larger than readers accept.
-    #[error("the record would be {bytes} bytes, more than the {} that a record may have", json::RECORD_BYTES_MAX)]
+    #[error(
+        "the record would be {bytes} bytes, more than the {} that a record may have",
+        json::RECORD_BYTES_MAX
+    )]
     RecordTooLarge {
         /// How large.
         bytes: usize,
@@ -168,7 +171,11 @@ pub enum StoreError {
         why: String,
     },
     /// No uid is left for another app.
-    #[error("no uid is left for {app}: {} to {} are taken", uids::UID_MIN, uids::UID_MAX)]
+    #[error(
+        "no uid is left for {app}: {} to {} are taken",
+        uids::UID_MIN,
+        uids::UID_MAX
+    )]
     NoUidLeft {
         /// Which app.
         app: AppName,
@@ -193,7 +200,10 @@ impl Store {
     pub fn open(root: &Path, host: &Path) -> Result<Self, PathError> {
         create_dir_durable(root, PRIVATE_DIR)?;
         create_dir_durable(host, PRIVATE_DIR)?;
-        Ok(Self { root: root.to_owned(), host: host.to_owned() })
+        Ok(Self {
+            root: root.to_owned(),
+            host: host.to_owned(),
+        })
     }
 
     /// Shared by the hosts that name the same store.

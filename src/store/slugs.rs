@@ -26,14 +26,28 @@ pub struct SlugPointer {
 
 impl Store {
     /// Names the manifest of a slug, durably. Its blobs must be there already.
-    pub fn put_slug(&self, slug: &Digest, manifest: &Digest, manifest_bytes: u64) -> Result<(), StoreError> {
+    pub fn put_slug(
+        &self,
+        slug: &Digest,
+        manifest: &Digest,
+        manifest_bytes: u64,
+    ) -> Result<(), StoreError> {
         let path = self.slug_path(slug);
-        let pointer = SlugPointer { schema: Schema, reader: Reader, manifest: *manifest, manifest_bytes };
+        let pointer = SlugPointer {
+            schema: Schema,
+            reader: Reader,
+            manifest: *manifest,
+            manifest_bytes,
+        };
         if json::read::<SlugPointer>(&path)?.is_some_and(|(found, _)| found == pointer) {
             return Ok(touch(&path)?); // built again: as young as a new one, for gc
         }
         create_dir_durable(&self.root().join("slugs"), PUBLIC_DIR)?;
-        Ok(write_atomic(&path, &json::to_bytes(&path, &pointer)?, PUBLIC_FILE)?)
+        Ok(write_atomic(
+            &path,
+            &json::to_bytes(&path, &pointer)?,
+            PUBLIC_FILE,
+        )?)
     }
 
     /// The manifest of a slug; none if the store does not hold that slug.
@@ -51,7 +65,9 @@ impl Store {
     }
 
     pub(super) fn slug_path(&self, slug: &Digest) -> PathBuf {
-        self.root().join("slugs").join(format!("{}.json", slug.hex()))
+        self.root()
+            .join("slugs")
+            .join(format!("{}.json", slug.hex()))
     }
 }
 
@@ -67,7 +83,10 @@ mod tests {
         assert_eq!(store.slug(&slug).unwrap(), None);
         store.put_slug(&slug, &Digest::of(b"zstd"), 4).unwrap();
         store.put_slug(&slug, &Digest::of(b"gzip"), 4).unwrap();
-        assert_eq!(store.slug(&slug).unwrap().unwrap().manifest, Digest::of(b"gzip"));
+        assert_eq!(
+            store.slug(&slug).unwrap().unwrap().manifest,
+            Digest::of(b"gzip")
+        );
         assert_eq!(store.slugs().unwrap(), [slug]);
     }
 }

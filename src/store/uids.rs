@@ -25,7 +25,10 @@ impl Store {
         // `.lock` is no app's name.
         let _one_at_a_time = Lock::take(&folder.join(".lock"))?;
         let mut highest = UID_MIN - 1;
-        for name in names_in(&folder)?.iter().filter(|name| name.parse::<AppName>().is_ok()) {
+        for name in names_in(&folder)?
+            .iter()
+            .filter(|name| name.parse::<AppName>().is_ok())
+        {
             highest = highest.max(read_uid(&folder.join(name))?.unwrap_or(highest));
         }
         if highest >= UID_MAX {
@@ -47,7 +50,9 @@ fn read_uid(path: &Path) -> Result<Option<u32>, StoreError> {
     let uid = text.strip_suffix('\n').and_then(|text| text.parse().ok());
     match uid.filter(|uid| (UID_MIN..=UID_MAX).contains(uid)) {
         Some(uid) => Ok(Some(uid)),
-        None => Err(StoreError::BadUid { path: path.to_owned() }),
+        None => Err(StoreError::BadUid {
+            path: path.to_owned(),
+        }),
     }
 }
 
@@ -59,10 +64,18 @@ mod tests {
     #[test]
     fn each_app_keeps_a_uid_of_its_own() {
         let (_folder, store) = store();
-        let names: Vec<AppName> = (0..8).map(|number| format!("app-{number}").parse().unwrap()).collect();
+        let names: Vec<AppName> = (0..8)
+            .map(|number| format!("app-{number}").parse().unwrap())
+            .collect();
         let mut uids: Vec<u32> = std::thread::scope(|scope| {
-            let threads: Vec<_> = names.iter().map(|name| scope.spawn(|| store.app_uid(name).unwrap())).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            let threads: Vec<_> = names
+                .iter()
+                .map(|name| scope.spawn(|| store.app_uid(name).unwrap()))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
         });
         assert_eq!(store.app_uid(&names[3]).unwrap(), uids[3]);
         uids.sort_unstable();
@@ -75,6 +88,9 @@ mod tests {
         let app = "shop".parse().unwrap();
         store.app_uid(&app).unwrap();
         crate::sys::fs::write_atomic(&store.host().join("uids/shop"), b"0\n", 0o600).unwrap();
-        assert!(matches!(store.app_uid(&app), Err(StoreError::BadUid { .. })));
+        assert!(matches!(
+            store.app_uid(&app),
+            Err(StoreError::BadUid { .. })
+        ));
     }
 }

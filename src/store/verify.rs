@@ -98,34 +98,76 @@ pub enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::RecordMissing { app, version } => write!(f, "the record of {version} of {app} is missing"),
-            Self::RecordChanged { app, version, expected, found } => {
+            Self::RecordMissing { app, version } => {
+                write!(f, "the record of {version} of {app} is missing")
+            }
+            Self::RecordChanged {
+                app,
+                version,
+                expected,
+                found,
+            } => {
                 let (expected, found) = (expected.short(), found.short());
-                write!(f, "the record of {version} of {app} was changed: its digest was {expected}, and is {found}")
+                write!(
+                    f,
+                    "the record of {version} of {app} was changed: its digest was {expected}, and is {found}"
+                )
             }
-            Self::RecordMisplaced { app, version, of_app, holds } => {
-                write!(f, "in the place of {version} of {app} lies the record of {holds} of {of_app}")
+            Self::RecordMisplaced {
+                app,
+                version,
+                of_app,
+                holds,
+            } => {
+                write!(
+                    f,
+                    "in the place of {version} of {app} lies the record of {holds} of {of_app}"
+                )
             }
-            Self::ChainBroken { app, version, names, found } => {
-                let short = |digest: &Option<Digest>| digest.map_or("none".to_owned(), |digest| digest.short());
+            Self::ChainBroken {
+                app,
+                version,
+                names,
+                found,
+            } => {
+                let short = |digest: &Option<Digest>| {
+                    digest.map_or("none".to_owned(), |digest| digest.short())
+                };
                 let (names, found) = (short(names), short(found));
-                write!(f, "{version} of {app} names {names} as the record before it, where {found} lies")
+                write!(
+                    f,
+                    "{version} of {app} names {names} as the record before it, where {found} lies"
+                )
             }
             Self::EventMisplaced { app, version, file } => {
-                write!(f, "the event `{file}` does not belong to {version} of {app}")
+                write!(
+                    f,
+                    "the event `{file}` does not belong to {version} of {app}"
+                )
             }
             Self::TwoOutcomes { app, version } => {
-                write!(f, "{version} of {app} is recorded both as succeeded and as failed")
+                write!(
+                    f,
+                    "{version} of {app} is recorded both as succeeded and as failed"
+                )
             }
-            Self::BlobChanged { blob, found } => write!(f, "the blob {blob} was changed: its bytes have the digest {found}"),
+            Self::BlobChanged { blob, found } => write!(
+                f,
+                "the blob {blob} was changed: its bytes have the digest {found}"
+            ),
             Self::Unreadable { what } => f.write_str(what),
         }
     }
 }
 
 fn unreadable(error: &dyn std::error::Error) -> Finding {
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    Finding::Unreadable { what: format!("{error}{cause}") }
+    let cause = error
+        .source()
+        .map(|cause| format!(": {cause}"))
+        .unwrap_or_default();
+    Finding::Unreadable {
+        what: format!("{error}{cause}"),
+    }
 }
 
 /// A record that was read, with what its own events say of it.
@@ -145,14 +187,21 @@ impl Ledger {
         };
         let mut findings = Vec::new();
         let head = self.head();
-        let newest = files.keys().next_back().copied().max(head.map(|(version, _)| version));
+        let newest = files
+            .keys()
+            .next_back()
+            .copied()
+            .max(head.map(|(version, _)| version));
         let mut before: Option<Seen> = None;
         let mut version = ReleaseVersion::FIRST;
         while Some(version) <= newest {
             let seen = match files.get(&version) {
                 Some(files) => self.verify_release(version, files, &mut findings),
                 None => {
-                    findings.push(Finding::RecordMissing { app: self.app().clone(), version });
+                    findings.push(Finding::RecordMissing {
+                        app: self.app().clone(),
+                        version,
+                    });
                     None
                 }
             };
@@ -166,14 +215,22 @@ impl Ledger {
         findings
     }
 
-    fn verify_release(&self, version: ReleaseVersion, files: &Files, findings: &mut Vec<Finding>) -> Option<Seen> {
+    fn verify_release(
+        &self,
+        version: ReleaseVersion,
+        files: &Files,
+        findings: &mut Vec<Finding>,
+    ) -> Option<Seen> {
         let app = || self.app().clone();
         let path = self.record_path(version);
         let vouched = self.verify_events(version, files, findings);
         let (record, bytes) = match json::read::<ReleaseRecord>(&path) {
             Ok(Some(read)) => read,
             Ok(None) => {
-                findings.push(Finding::RecordMissing { app: app(), version });
+                findings.push(Finding::RecordMissing {
+                    app: app(),
+                    version,
+                });
                 return None;
             }
             Err(error) => {
@@ -183,24 +240,52 @@ impl Ledger {
         };
         let digest = Digest::of(&bytes);
         if (&record.app, record.version) != (self.app(), version) {
-            findings.push(Finding::RecordMisplaced { app: app(), version, of_app: record.app, holds: record.version });
+            findings.push(Finding::RecordMisplaced {
+                app: app(),
+                version,
+                of_app: record.app,
+                holds: record.version,
+            });
         } else if let Some(expected) = vouched.filter(|expected| *expected != digest) {
-            findings.push(Finding::RecordChanged { app: app(), version, expected, found: digest });
+            findings.push(Finding::RecordChanged {
+                app: app(),
+                version,
+                expected,
+                found: digest,
+            });
         }
-        Some(Seen { version, digest, previous: record.previous, vouched })
+        Some(Seen {
+            version,
+            digest,
+            previous: record.previous,
+            vouched,
+        })
     }
 
     /// The digest that the events name, if they agree.
-    fn verify_events(&self, version: ReleaseVersion, files: &Files, findings: &mut Vec<Finding>) -> Option<Digest> {
+    fn verify_events(
+        &self,
+        version: ReleaseVersion,
+        files: &Files,
+        findings: &mut Vec<Finding>,
+    ) -> Option<Digest> {
         let mut named = Vec::new();
         let mut outcomes = 0;
         for file in &files.events {
             match json::read::<EventObject>(&self.folder().join(file)) {
                 Ok(Some((object, _))) => {
-                    outcomes += u32::from(matches!(object.event, Event::Succeeded | Event::Failed { .. }));
-                    let kind = parse_name(file).map(|(_, event)| event.split('.').next().unwrap_or(event).to_owned());
+                    outcomes += u32::from(matches!(
+                        object.event,
+                        Event::Succeeded | Event::Failed { .. }
+                    ));
+                    let kind = parse_name(file)
+                        .map(|(_, event)| event.split('.').next().unwrap_or(event).to_owned());
                     if kind.as_deref() != Some(object.event.kind()) {
-                        findings.push(Finding::EventMisplaced { app: self.app().clone(), version, file: file.clone() });
+                        findings.push(Finding::EventMisplaced {
+                            app: self.app().clone(),
+                            version,
+                            file: file.clone(),
+                        });
                     }
                     named.push((file, object.record));
                 }
@@ -209,13 +294,20 @@ impl Ledger {
             }
         }
         if outcomes > 1 {
-            findings.push(Finding::TwoOutcomes { app: self.app().clone(), version });
+            findings.push(Finding::TwoOutcomes {
+                app: self.app().clone(),
+                version,
+            });
         }
         let votes = |digest: &Digest| named.iter().filter(|(_, other)| other == digest).count();
         let vouched = named.iter().map(|(_, digest)| *digest).max_by_key(votes);
         for (file, digest) in &named {
             if Some(*digest) != vouched {
-                findings.push(Finding::EventMisplaced { app: self.app().clone(), version, file: (*file).clone() });
+                findings.push(Finding::EventMisplaced {
+                    app: self.app().clone(),
+                    version,
+                    file: (*file).clone(),
+                });
             }
         }
         vouched
@@ -235,16 +327,34 @@ impl Ledger {
             match (before, seen.previous) {
                 // Nothing of its own vouches for the record before: the word of this one counts.
                 (Some(before), Some(expected)) if before.vouched.is_none() => {
-                    findings.push(Finding::RecordChanged { app: app(), version: before.version, expected, found: before.digest });
+                    findings.push(Finding::RecordChanged {
+                        app: app(),
+                        version: before.version,
+                        expected,
+                        found: before.digest,
+                    });
                 }
                 // The one before was changed, and is named already.
                 (Some(before), Some(names)) if before.vouched == Some(names) => {}
-                (_, names) => findings.push(Finding::ChainBroken { app: app(), version: seen.version, names, found }),
+                (_, names) => findings.push(Finding::ChainBroken {
+                    app: app(),
+                    version: seen.version,
+                    names,
+                    found,
+                }),
             }
         }
-        let put = head.filter(|(version, _)| *version == seen.version).map(|(_, digest)| digest);
-        if let Some(expected) = put.filter(|put| *put != seen.digest && seen.vouched != Some(*put)) {
-            findings.push(Finding::RecordChanged { app: app(), version: seen.version, expected, found: seen.digest });
+        let put = head
+            .filter(|(version, _)| *version == seen.version)
+            .map(|(_, digest)| digest);
+        if let Some(expected) = put.filter(|put| *put != seen.digest && seen.vouched != Some(*put))
+        {
+            findings.push(Finding::RecordChanged {
+                app: app(),
+                version: seen.version,
+                expected,
+                found: seen.digest,
+            });
         }
     }
 }
@@ -273,11 +383,20 @@ impl Store {
         let mut configs: Vec<Digest> = Vec::new();
         for version in ledger.files().unwrap_or_default().into_keys() {
             // What cannot be read is named by `Ledger::verify`.
-            configs.extend(ledger.get(version).ok().map(|release| release.record.config));
+            configs.extend(
+                ledger
+                    .get(version)
+                    .ok()
+                    .map(|release| release.record.config),
+            );
         }
         configs.sort();
         configs.dedup();
-        configs.iter().filter_map(|config| self.unseal(app, config).err()).map(|error| unreadable(&error)).collect()
+        configs
+            .iter()
+            .filter_map(|config| self.unseal(app, config).err())
+            .map(|error| unreadable(&error))
+            .collect()
     }
 }
 

@@ -98,7 +98,9 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PathErro
 /// may be old, new or empty. For notes that are made again, where waiting for the disk buys nothing.
 pub fn write_unsynced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PathError> {
     let temporary = create_beside(path, bytes, mode, |_| Ok(()))?;
-    fs::rename(&temporary, path).inspect_err(|_| drop(fs::remove_file(&temporary))).at("write", path)
+    fs::rename(&temporary, path)
+        .inspect_err(|_| drop(fs::remove_file(&temporary)))
+        .at("write", path)
 }
 
 /// Makes `path` with these bytes unless it exists: one of N callers wins, durable on return.
@@ -122,7 +124,10 @@ pub struct Staged {
 impl Staged {
     /// Writes and syncs the bytes.
     pub fn new(path: &Path, bytes: &[u8], mode: u32) -> Result<Self, PathError> {
-        write_beside(path, bytes, mode).map(|temporary| Self { temporary, path: path.to_owned() })
+        write_beside(path, bytes, mode).map(|temporary| Self {
+            temporary,
+            path: path.to_owned(),
+        })
     }
 
     /// Links the file to its path, unless that exists. Durable after the next `sync_parent`.
@@ -183,9 +188,16 @@ fn make_folders_writable(folder: &Path) -> Result<(), PathError> {
 
 /// Sets the times of a file to now: it is in use, and not to be taken for old.
 pub fn touch(path: &Path) -> Result<(), PathError> {
-    let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
-    let times = rustix::fs::Timestamps { last_access: now, last_modification: now };
-    rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty()).at("touch", path)
+    let now = rustix::fs::Timespec {
+        tv_sec: 0,
+        tv_nsec: rustix::fs::UTIME_NOW,
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty())
+        .at("touch", path)
 }
 
 /// The name of every temporary file begins so: a sweep finds what a kill left behind.
@@ -217,15 +229,25 @@ fn write_beside(path: &Path, bytes: &[u8], mode: u32) -> Result<PathBuf, PathErr
     create_beside(path, bytes, mode, File::sync_all)
 }
 
-fn create_beside(path: &Path, bytes: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> Result<PathBuf, PathError> {
+fn create_beside(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    sync: fn(&File) -> io::Result<()>,
+) -> Result<PathBuf, PathError> {
     let temporary = temporary_beside(path);
     step();
-    let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary).and_then(|mut file| {
-        step();
-        file.write_all(bytes)?;
-        step();
-        sync(&file)
-    });
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&temporary)
+        .and_then(|mut file| {
+            step();
+            file.write_all(bytes)?;
+            step();
+            sync(&file)
+        });
     if let Err(error) = written {
         let _ = fs::remove_file(&temporary);
         return Err(error).at("write", path);
@@ -255,7 +277,10 @@ pub(crate) mod failpoint {
 
     pub(super) fn step() {
         if STEPS_LEFT.load(Ordering::SeqCst) > 0 && STEPS_LEFT.fetch_sub(1, Ordering::SeqCst) == 1 {
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            let _ = rustix::process::kill_process(
+                rustix::process::getpid(),
+                rustix::process::Signal::KILL,
+            );
         }
     }
 }

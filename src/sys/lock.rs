@@ -38,13 +38,17 @@ impl Lock {
     /// Leaves a line in the file that says who holds the lock.
     pub fn say_who(&self, who: &str, path: &Path) -> Result<(), PathError> {
         let mut file = &self.file;
-        file.set_len(0).and_then(|()| file.write_all(who.as_bytes())).at("write", path)
+        file.set_len(0)
+            .and_then(|()| file.write_all(who.as_bytes()))
+            .at("write", path)
     }
 
     /// What the holder of this lock, or the last one, said of itself.
     pub fn who(path: &Path) -> Result<String, PathError> {
         let mut said = Vec::new();
-        File::open(path).and_then(|file| file.take(HOLDER_BYTES_MAX).read_to_end(&mut said)).at("read", path)?;
+        File::open(path)
+            .and_then(|file| file.take(HOLDER_BYTES_MAX).read_to_end(&mut said))
+            .at("read", path)?;
         Ok(String::from_utf8_lossy(&said).trim().to_owned())
     }
 }
