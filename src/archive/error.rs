@@ -8,6 +8,11 @@ use thiserror::Error;
 use crate::ident::{Digest, DigestPrefix};
 use crate::sys::PathError;
 
+use super::limits::{
+    DEPTH_MAX, ENTRIES_MAX, FOLDER_NAMES_BYTES_MAX, HEADER_BODY_BYTES_MAX, LINK_BYTES_MAX,
+    NAME_BYTES_MAX, PATH_BYTES_MAX,
+};
+
 /// A layer or an image could not be made or read.
 #[derive(Debug, Error)]
 pub enum ArchiveError {
@@ -132,9 +137,193 @@ pub enum Unpackable {
 /// Why an entry of an archive is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// Placeholder.
-    #[error("the path is absolute")]
+    /// Its name.
+    #[error("its name is empty")]
+    EmptyName,
+    /// Its name.
+    #[error("its path is absolute")]
     Absolute,
+    /// Its name.
+    #[error("its path goes up by `..`")]
+    DotDot,
+    /// Its name.
+    #[error("its path has an empty or `.` component")]
+    NotCanonical,
+    /// Its name, or its target.
+    #[error("it holds a NUL byte")]
+    Nul,
+    /// Its name.
+    #[error("its path has {bytes} bytes (at most {PATH_BYTES_MAX})")]
+    PathTooLong {
+        /// How many.
+        bytes: usize,
+    },
+    /// Its name.
+    #[error("a component of its path has {bytes} bytes (at most {NAME_BYTES_MAX})")]
+    NameTooLong {
+        /// How many.
+        bytes: usize,
+    },
+    /// Its name.
+    #[error("its path has {depth} components (at most {DEPTH_MAX})")]
+    TooDeep {
+        /// How many.
+        depth: usize,
+    },
+    /// Its name.
+    #[error("names that begin with `.wh.` mean deletions in an image layer")]
+    Whiteout,
+    /// Its name.
+    #[error("it is a {kind}, and its name ends with `/`")]
+    TrailingSlash {
+        /// `file` or `link`.
+        kind: &'static str,
+    },
+    /// Its type.
+    #[error("it is of the type {}", type_name(*flag))]
+    Type {
+        /// As tar writes it.
+        flag: u8,
+    },
+    /// Its size field.
+    #[error("its size is no number")]
+    BadSize,
+    /// Its size field.
+    #[error("it claims {size} bytes, and the archive has {left} left")]
+    Oversize {
+        /// As claimed, in bytes.
+        size: u64,
+        /// By the size that the manifest states.
+        left: u64,
+    },
+    /// Its size field.
+    #[error("it is no file and claims {size} bytes")]
+    SizeOfNoFile {
+        /// As claimed, in bytes.
+        size: u64,
+    },
+    /// Its headers.
+    #[error("its header's checksum is wrong")]
+    Checksum,
+    /// Its headers.
+    #[error("its extended header has {size} bytes (at most {HEADER_BODY_BYTES_MAX})")]
+    LongHeader {
+        /// As claimed, in bytes.
+        size: u64,
+    },
+    /// Its headers.
+    #[error("its extended header is malformed")]
+    MalformedPax,
+    /// Its headers.
+    #[error("its extended header says `{key}` twice")]
+    RepeatedPaxKey {
+        /// Which.
+        key: String,
+    },
+    /// Its headers.
+    #[error("it has two extended headers of one kind")]
+    RepeatedHeader,
+    /// Its headers.
+    #[error("a global header says `{key}`")]
+    GlobalPax {
+        /// Which.
+        key: String,
+    },
+    /// Its headers.
+    #[error("it is sparse")]
+    Sparse,
+    /// Its headers.
+    #[error("its name or target is said twice, by PAX and by GNU headers")]
+    TwoNames,
+    /// Its headers.
+    #[error("its header says {header} bytes, and its extended header {pax}")]
+    TwoSizes {
+        /// In the header.
+        header: u64,
+        /// In the PAX header.
+        pax: u64,
+    },
+    /// Its place.
+    #[error("its folder is not in the archive before it")]
+    NoFolder,
+    /// Its place.
+    #[error("its path leads through a link or a file")]
+    ThroughLink,
+    /// Its place.
+    #[error("its name is there already")]
+    Repeated,
+    /// A link.
+    #[error("its target is empty")]
+    EmptyTarget,
+    /// A link.
+    #[error("its target has {bytes} bytes (at most {LINK_BYTES_MAX})")]
+    LongTarget {
+        /// How many.
+        bytes: usize,
+    },
+    /// A hard link.
+    #[error("its target `{}` is refused: {why}", escaped(target))]
+    Target {
+        /// As the archive gives it.
+        target: Vec<u8>,
+        /// Why.
+        why: Box<Refusal>,
+    },
+    /// A hard link.
+    #[error("it is no file that came before in this archive")]
+    NotBefore,
+    /// The whole.
+    #[error("the archive ends within it")]
+    Truncated,
+    /// The whole.
+    #[error("the archive has no end mark")]
+    NoEnd,
+    /// The whole.
+    #[error("there is data after the end of the archive")]
+    AfterEnd,
+    /// The whole.
+    #[error("it has more than {ENTRIES_MAX} entries")]
+    TooManyEntries,
+    /// The whole.
+    #[error("its folders have more than {FOLDER_NAMES_BYTES_MAX} bytes of names")]
+    TooManyFolders,
+    /// The whole.
+    #[error("the archive has {actual} bytes, and the slug says {expected}")]
+    TarBytes {
+        /// By the slug.
+        expected: u64,
+        /// Read so far: more, or at the end.
+        actual: u64,
+    },
+    /// The whole.
+    #[error("its compressed data is malformed: {0}")]
+    Compression(String),
+    /// Of an `app.slug`.
+    #[error("an image layout has no such file")]
+    NotOfLayout,
+    /// Of an `app.slug`.
+    #[error("its bytes have the digest {actual}")]
+    OtherDigest {
+        /// By content.
+        actual: Digest,
+    },
+    /// Of an `app.slug`.
+    #[error("nothing in the image refers to it")]
+    Unreferenced,
+}
+
+fn type_name(flag: u8) -> String {
+    let name = match flag {
+        b'3' => "character device",
+        b'4' => "block device",
+        b'6' => "named pipe",
+        b'S' => "sparse file",
+        b'V' => "volume label",
+        b'M' => "continuation of another volume",
+        b'D' => "GNU incremental folder",
+        _ => return format!("`{}`, which is unknown", flag.escape_ascii()),
+    };
+    name.to_owned()
 }
 
 /// Why a document of an image is refused.

@@ -7,17 +7,25 @@
 //! back the same way: [`import_archive`], [`read_image`], [`unpack`].
 
 mod base;
+mod compress;
+mod elf;
 mod error;
+mod host;
 mod image;
 mod layer;
+mod limits;
+mod name;
 mod oci_archive;
 mod pack;
 mod slug;
+mod tar_header;
 mod target;
 mod unpack;
+mod walk;
 
-pub use base::{BaseMismatch, BaseNeeds, ElfFacts, Host, check_base};
+pub use base::{BaseMismatch, BaseNeeds, ElfFacts, check_base};
 pub use error::{ArchiveError, BadImage, Refusal, Unpackable};
+pub use host::Host;
 pub use image::{image_blobs, list_slugs, read_image, resolve_slug, write_image};
 pub use layer::{Compression, LayerBlob, Modes, Packed, Progress, Tree, workspace};
 pub use oci_archive::{export_archive, import_archive};
