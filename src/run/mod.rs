@@ -1,1 +1,15 @@
-//! (room run)
+//! Runs releases. `launch` says what a process is; `one_off` runs one in the
+//! foreground; `up` supervises a formation: `supervisor` (pure) decides, `up`
+//! does. Knows no router: it hands routes to a `Front`.
+
+pub mod control;
+pub mod formation;
+mod front;
+pub mod launch;
+mod one_off;
+pub mod supervisor;
+mod up;
+
+pub use front::{Front, Target};
+pub use one_off::{Command, OneOff, RunError, run};
+pub use up::{UpError, UpOptions, up};

@@ -1,0 +1,32 @@
+//! What stands in front of the routed processes, as far as `run` knows it.
+
+use std::net::SocketAddr;
+
+use crate::ident::Instance;
+use crate::ident::ReleaseVersion;
+
+/// A process that requests may go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Never used twice in the life of a supervisor.
+    pub id: u64,
+    /// For the access line.
+    pub instance: Instance,
+    /// For the access line.
+    pub release: ReleaseVersion,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// The public side: the router in production, a recorder in tests.
+pub trait Front: Send + Sync {
+    /// Replaces the whole route table at one instant. With none to go to, requests are held (bounded) if
+    /// `hold`, because one is expected soon; otherwise they are refused.
+    fn route(&self, targets: &[Target], hold: bool);
+
+    /// Calls `then` once no request is in flight at this target, which is no longer in the table.
+    fn when_idle(&self, target: u64, then: Box<dyn FnOnce() + Send>);
+
+    /// Takes no new connection; those that are open end after their request.
+    fn close(&self);
+}
