@@ -1,3 +1,12 @@
-//! (room buildpack)
+//! The Cloud Native Buildpacks contract, as data and rules: what the platform
+//! and a buildpack say to each other. Knows no source, no store, no image.
 
+pub mod api;
 pub mod author;
+pub mod build_toml;
+pub mod exec_d;
+pub mod launch;
+pub mod plan;
+pub mod store_toml;
+
+pub use api::Api;

@@ -68,6 +68,33 @@ pub fn read_if_present(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, P
     Ok(Some(bytes))
 }
 
+/// As `read_if_present`, for a file that a stranger may have placed: only a regular
+/// file is read, no link is followed, and no pipe makes the reader wait.
+pub fn read_plain(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, PathError> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => read_regular(file.into(), bytes_max).at("read", path).map(Some),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(rustix::io::Errno::LOOP) => Err(io::Error::other("a link stands where a file was expected")).at("read", path),
+        Err(error) => Err(error).at("open", path),
+    }
+}
+
+/// Reads an open file to its end, if it is a regular one of at most `bytes_max` bytes.
+pub fn read_regular(file: File, bytes_max: u64) -> io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {bytes_max} bytes")));
+    }
+    Ok(bytes)
+}
+
 /// Makes a folder and its parents, with `mode` for those that are new, each entry durable.
 pub fn create_dir_durable(path: &Path, mode: u32) -> Result<(), PathError> {
     if path.is_dir() {

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod fetch;
 pub mod fs;
 pub mod lock;
+pub mod output_fd;
 pub mod sandbox;
 
 pub use fs::{At, PathError};
