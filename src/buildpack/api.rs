@@ -63,7 +63,10 @@ impl FromStr for Api {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || BadApi::Form(text.escape_default().to_string());
         let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
-        let (major, minor) = (number(major).ok_or_else(bad)?, number(minor).ok_or_else(bad)?);
+        let (major, minor) = (
+            number(major).ok_or_else(bad)?,
+            number(minor).ok_or_else(bad)?,
+        );
         let supported = u64::from(Self::MIN.minor)..=u64::from(Self::MAX.minor);
         match u8::try_from(minor) {
             Ok(minor) if major == 0 && supported.contains(&u64::from(minor)) => Ok(Self { minor }),
@@ -95,9 +98,21 @@ mod tests {
             assert!(good.parse::<Api>().is_ok(), "{good}");
         }
         for unsupported in ["0.6", "0.13", "1.10", "0", "1", "0.18446744073709551615"] {
-            assert!(matches!(unsupported.parse::<Api>(), Err(BadApi::Unsupported(_))), "{unsupported}");
+            assert!(
+                matches!(unsupported.parse::<Api>(), Err(BadApi::Unsupported(_))),
+                "{unsupported}"
+            );
         }
-        for bad in ["", "0.", ".7", "0.7.1", "v0.7", "0.+7", "-0.7", "0.18446744073709551616"] {
+        for bad in [
+            "",
+            "0.",
+            ".7",
+            "0.7.1",
+            "v0.7",
+            "0.+7",
+            "-0.7",
+            "0.18446744073709551616",
+        ] {
             assert!(matches!(bad.parse::<Api>(), Err(BadApi::Form(_))), "{bad}");
         }
     }

@@ -33,7 +33,8 @@ impl BuildToml {
     /// The first unmet name that is empty, or that the plan of this buildpack does not hold.
     pub fn wrong_name(&self, plan: &BuildpackPlan) -> Option<&str> {
         let names = self.unmet.iter().map(|unmet| unmet.name.as_str());
-        let known = |name: &str| !name.is_empty() && plan.entries.iter().any(|entry| entry.name == name);
+        let known =
+            |name: &str| !name.is_empty() && plan.entries.iter().any(|entry| entry.name == name);
         names.into_iter().find(|name| !known(name))
     }
 }
@@ -45,11 +46,22 @@ mod tests {
 
     #[test]
     fn rule_30_an_unmet_name_stands_in_the_plan() {
-        let entry = Require { name: "node".to_owned(), ..Require::default() };
-        let plan = BuildpackPlan { entries: vec![entry] };
+        let entry = Require {
+            name: "node".to_owned(),
+            ..Require::default()
+        };
+        let plan = BuildpackPlan {
+            entries: vec![entry],
+        };
         let parse = |text| toml_file::parse::<BuildToml>(text, Path::new("build.toml")).unwrap();
-        assert_eq!(parse("[[unmet]]\nname = \"node\"\n").wrong_name(&plan), None);
-        assert_eq!(parse("[[unmet]]\nname = \"npm\"\n").wrong_name(&plan), Some("npm"));
+        assert_eq!(
+            parse("[[unmet]]\nname = \"node\"\n").wrong_name(&plan),
+            None
+        );
+        assert_eq!(
+            parse("[[unmet]]\nname = \"npm\"\n").wrong_name(&plan),
+            Some("npm")
+        );
         assert_eq!(parse("[[unmet]]\n").wrong_name(&plan), Some(""));
         assert_eq!(parse("").wrong_name(&plan), None);
     }

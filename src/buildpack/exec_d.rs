@@ -22,25 +22,40 @@ pub struct Prepare {
 /// Runs each program in the app's folder with the environment so far; what it writes to descriptor 3,
 /// a flat TOML table of strings, is set for the next one and for the process.
 pub fn prepare(value: serde_json::Value, program: &mut Program) -> Result<(), String> {
-    let Prepare { exec_d } = serde_json::from_value(value).map_err(|error| format!("exec.d: {error}"))?;
+    let Prepare { exec_d } =
+        serde_json::from_value(value).map_err(|error| format!("exec.d: {error}"))?;
     for path in exec_d {
         let set = run(&path, program)?;
-        program.env.extend(set.into_iter().map(|(name, value)| (name.into(), value.into())));
+        program.env.extend(
+            set.into_iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
     }
     Ok(())
 }
 
 fn run(path: &Path, program: &Program) -> Result<BTreeMap<String, String>, String> {
     let name = path.display();
-    let ran = output_fd::run(path, &program.env, &program.cwd).map_err(|error| format!("exec.d: could not run `{name}`: {error}"))?;
+    let ran = output_fd::run(path, &program.env, &program.cwd)
+        .map_err(|error| format!("exec.d: could not run `{name}`: {error}"))?;
     if !ran.status.success() {
         return Err(format!("exec.d: `{name}` failed ({})", ran.status));
     }
-    let text = String::from_utf8(ran.output).map_err(|_| format!("exec.d: the output of `{name}` is not UTF-8"))?;
-    let set: BTreeMap<String, String> =
-        toml::from_str(&text).map_err(|error| format!("exec.d: the output of `{name}` is no table of strings: {}", error.message()))?;
-    match set.iter().find(|(key, value)| key.is_empty() || key.contains(['=', '\0']) || value.contains('\0')) {
-        Some((key, _)) => Err(format!("exec.d: `{name}` set a variable that cannot be: {key:?}")),
+    let text = String::from_utf8(ran.output)
+        .map_err(|_| format!("exec.d: the output of `{name}` is not UTF-8"))?;
+    let set: BTreeMap<String, String> = toml::from_str(&text).map_err(|error| {
+        format!(
+            "exec.d: the output of `{name}` is no table of strings: {}",
+            error.message()
+        )
+    })?;
+    match set
+        .iter()
+        .find(|(key, value)| key.is_empty() || key.contains(['=', '\0']) || value.contains('\0'))
+    {
+        Some((key, _)) => Err(format!(
+            "exec.d: `{name}` set a variable that cannot be: {key:?}"
+        )),
         None => Ok(set),
     }
 }
@@ -49,8 +64,15 @@ fn run(path: &Path, program: &Program) -> Result<BTreeMap<String, String>, Strin
 /// (where the layer lies inside). Links are listed, since they lead somewhere only inside; folders are not.
 pub fn programs(layer: &Path, at: &Path, process: &ProcessType) -> Result<Vec<PathBuf>, PathError> {
     let mut found = Vec::new();
-    for below in [PathBuf::from("exec.d"), Path::new("exec.d").join(process.as_str())] {
-        found.extend(files(&layer.join(&below))?.into_iter().map(|name| at.join(&below).join(name)));
+    for below in [
+        PathBuf::from("exec.d"),
+        Path::new("exec.d").join(process.as_str()),
+    ] {
+        found.extend(
+            files(&layer.join(&below))?
+                .into_iter()
+                .map(|name| at.join(&below).join(name)),
+        );
     }
     Ok(found)
 }
@@ -81,13 +103,20 @@ mod tests {
         let mut paths = Vec::new();
         for (number, script) in scripts.iter().enumerate() {
             let path = folder.path().join(number.to_string());
-            std::fs::copy("/bin/sh", folder.path().join("sh")).unwrap();
-            crate::sys::fs::write_atomic(&path, format!("#!/bin/sh\n{script}\n").as_bytes(), 0o755).unwrap();
+            crate::sys::fs::write_atomic(&path, format!("#!/bin/sh\n{script}\n").as_bytes(), 0o755)
+                .unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
             paths.push(path);
         }
-        let env = BTreeMap::from([("A".into(), "old".into()), ("PATH".into(), "/usr/bin:/bin".into())]);
-        let mut program = Program { argv: vec!["x".into()], env, cwd: "/usr".into() };
+        let env = BTreeMap::from([
+            ("A".into(), "old".into()),
+            ("PATH".into(), "/usr/bin:/bin".into()),
+        ]);
+        let mut program = Program {
+            argv: vec!["x".into()],
+            env,
+            cwd: "/usr".into(),
+        };
         prepare(serde_json::json!({ "exec_d": paths }), &mut program).map(|()| program)
     }
 
@@ -95,17 +124,41 @@ mod tests {
     fn rule_56_each_program_sees_what_the_one_before_it_set() {
         let first = r#"printf 'A = "%s new"\nB = "%s"\n' "$A" "$PWD" >&3"#;
         let program = check(&[first, r#"printf 'C = "%s"\n' "$A" >&3"#]).unwrap();
-        let value = |name: &str| program.env[std::ffi::OsStr::new(name)].to_str().unwrap().to_owned();
-        assert_eq!((value("A"), value("B"), value("C")), ("old new".into(), "/usr".into(), "old new".into()));
+        let value = |name: &str| {
+            program.env[std::ffi::OsStr::new(name)]
+                .to_str()
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(
+            (value("A"), value("B"), value("C")),
+            ("old new".into(), "/usr".into(), "old new".into())
+        );
     }
 
     #[test]
     fn rule_56_a_failure_or_bad_output_ends_the_start() {
         assert!(check(&["exit 3"]).unwrap_err().contains("exit status: 3"));
-        assert!(check(&["echo 'A = 1' >&3"]).unwrap_err().contains("no table of strings"));
-        assert!(check(&["echo '[A]' >&3"]).unwrap_err().contains("no table of strings"));
-        assert!(check(&["printf '\\377' >&3"]).unwrap_err().contains("not UTF-8"));
-        assert!(check(&["printf '\"A=B\" = \"\"' >&3"]).unwrap_err().contains("A=B"));
+        assert!(
+            check(&["echo 'A = 1' >&3"])
+                .unwrap_err()
+                .contains("no table of strings")
+        );
+        assert!(
+            check(&["echo '[A]' >&3"])
+                .unwrap_err()
+                .contains("no table of strings")
+        );
+        assert!(
+            check(&["printf '\\377' >&3"])
+                .unwrap_err()
+                .contains("not UTF-8")
+        );
+        assert!(
+            check(&["printf '\"A=B\" = \"\"' >&3"])
+                .unwrap_err()
+                .contains("A=B")
+        );
         assert!(check(&["true"]).is_ok());
     }
 
@@ -118,6 +171,9 @@ mod tests {
             crate::sys::fs::write_atomic(&path, b"", 0o755).unwrap();
         }
         let found = programs(folder.path(), Path::new("/l"), &ProcessType::web()).unwrap();
-        assert_eq!(found, ["/l/exec.d/a", "/l/exec.d/b", "/l/exec.d/web/0"].map(PathBuf::from));
+        assert_eq!(
+            found,
+            ["/l/exec.d/a", "/l/exec.d/b", "/l/exec.d/web/0"].map(PathBuf::from)
+        );
     }
 }

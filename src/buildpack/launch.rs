@@ -147,7 +147,10 @@ impl Launch {
     /// Reads `launch.toml` as a buildpack of that API means it; an empty one if it is not there.
     pub fn read(path: &Path, api: Api) -> Result<ReadLaunch, TomlError> {
         let bytes = read_plain(path, toml_file::TOML_BYTES_MAX)?;
-        bytes.map_or_else(|| Ok(ReadLaunch::default()), |bytes| Self::parse(&bytes, path, api))
+        bytes.map_or_else(
+            || Ok(ReadLaunch::default()),
+            |bytes| Self::parse(&bytes, path, api),
+        )
     }
 
     fn parse(bytes: &[u8], path: &Path, api: Api) -> Result<ReadLaunch, TomlError> {
@@ -158,9 +161,13 @@ impl Launch {
         let mut read = ReadLaunch::default();
         for process in raw.processes {
             let at = process.span().start;
-            let mut process = Process::parse(process.into_inner(), api).map_err(|(at, message)| wrong(at, message))?;
+            let mut process = Process::parse(process.into_inner(), api)
+                .map_err(|(at, message)| wrong(at, message))?;
             if process.default && read.launch.processes.iter().any(|other| other.default) {
-                return Err(wrong(at, "more than one process is the default (`default = true`)".to_owned()));
+                return Err(wrong(
+                    at,
+                    "more than one process is the default (`default = true`)".to_owned(),
+                ));
             }
             if !api.has_working_dir() && process.working_dir.take().is_some() {
                 let process_type = &process.process_type;
@@ -177,24 +184,52 @@ impl Launch {
 impl Process {
     /// Rule 35. The error's place is an offset in the file.
     fn parse(raw: RawProcess, api: Api) -> Result<Self, (usize, String)> {
-        let RawProcess { process_type, command, args, direct, default, working_dir, exec_env } = raw;
+        let RawProcess {
+            process_type,
+            command,
+            args,
+            direct,
+            default,
+            working_dir,
+            exec_env,
+        } = raw;
         let at = command.span().start;
         let (command, direct) = match (command.into_inner(), direct) {
             (_, Some(direct)) if api.has_command_lists() => {
-                let message = format!("`direct` is no key of Buildpack API {api}: every process is direct since 0.9");
+                let message = format!(
+                    "`direct` is no key of Buildpack API {api}: every process is direct since 0.9"
+                );
                 return Err((direct.span().start, message));
             }
             (Command::List(command), _) if api.has_command_lists() => (command, true),
             (Command::Text(command), direct) if !api.has_command_lists() => {
                 (vec![command], direct.is_some_and(Spanned::into_inner))
             }
-            (Command::Text(_), _) => return Err((at, format!("`command` must be a list of strings in Buildpack API {api}"))),
-            (Command::List(_), _) => return Err((at, format!("`command` must be a string in Buildpack API {api}"))),
+            (Command::Text(_), _) => {
+                return Err((
+                    at,
+                    format!("`command` must be a list of strings in Buildpack API {api}"),
+                ));
+            }
+            (Command::List(_), _) => {
+                return Err((
+                    at,
+                    format!("`command` must be a string in Buildpack API {api}"),
+                ));
+            }
         };
         if command.first().is_none_or(String::is_empty) {
             return Err((at, format!("the process `{process_type}` has no command")));
         }
-        Ok(Self { process_type, command, args, direct, default, working_dir, exec_env })
+        Ok(Self {
+            process_type,
+            command,
+            args,
+            direct,
+            default,
+            working_dir,
+            exec_env,
+        })
     }
 }
 
@@ -223,9 +258,15 @@ impl Launched {
                 warnings.push(format!("`{buildpack}` replaces the default process `{process_type}` by one that is not the default: there is no default now"));
                 self.default = None;
             }
-            self.processes.insert(process_type, (buildpack.clone(), process));
+            self.processes
+                .insert(process_type, (buildpack.clone(), process));
         }
-        self.labels.extend(launch.labels.into_iter().map(|Label { key, value }| (key, value)));
+        self.labels.extend(
+            launch
+                .labels
+                .into_iter()
+                .map(|Label { key, value }| (key, value)),
+        );
         self.slices.extend(launch.slices);
         warnings
     }
@@ -236,11 +277,19 @@ mod tests {
     use super::*;
 
     fn parse(text: &str, api: &str) -> Result<ReadLaunch, TomlError> {
-        Launch::parse(text.as_bytes(), Path::new("launch.toml"), api.parse().unwrap())
+        Launch::parse(
+            text.as_bytes(),
+            Path::new("launch.toml"),
+            api.parse().unwrap(),
+        )
     }
 
     fn process(text: &str, api: &str) -> Process {
-        parse(&format!("[[processes]]\ntype = \"web\"\n{text}"), api).unwrap().launch.processes.remove(0)
+        parse(&format!("[[processes]]\ntype = \"web\"\n{text}"), api)
+            .unwrap()
+            .launch
+            .processes
+            .remove(0)
     }
 
     fn check_refused(text: &str, api: &str, message: &str) {
@@ -252,14 +301,25 @@ mod tests {
     fn rule_35_a_command_is_a_list_and_direct_since_0_9() {
         let new = process("command = [\"a\", \"b\"]\nargs = [\"c\"]\n", "0.9");
         assert!(new.direct);
-        assert_eq!((new.command, new.args), (vec!["a".to_owned(), "b".to_owned()], vec!["c".to_owned()]));
-        check_refused("command = \"a\"\n", "0.10", "line 3, column 11: `command` must be a list of strings in Buildpack API 0.10");
+        assert_eq!(
+            (new.command, new.args),
+            (vec!["a".to_owned(), "b".to_owned()], vec!["c".to_owned()])
+        );
+        check_refused(
+            "command = \"a\"\n",
+            "0.10",
+            "line 3, column 11: `command` must be a list of strings in Buildpack API 0.10",
+        );
         check_refused(
             "command = [\"a\"]\ndirect = true\n",
             "0.9",
             "line 4, column 10: `direct` is no key of Buildpack API 0.9: every process is direct since 0.9",
         );
-        check_refused("command = []\n", "0.12", "line 3, column 11: the process `web` has no command");
+        check_refused(
+            "command = []\n",
+            "0.12",
+            "line 3, column 11: the process `web` has no command",
+        );
     }
 
     #[test]
@@ -267,14 +327,33 @@ mod tests {
         let old = process("command = \"a b\"\n", "0.8");
         assert_eq!((old.command, old.direct), (vec!["a b".to_owned()], false));
         assert!(process("command = \"a\"\ndirect = true\n", "0.7").direct);
-        check_refused("command = [\"a\"]\n", "0.8", "line 3, column 11: `command` must be a string in Buildpack API 0.8");
+        check_refused(
+            "command = [\"a\"]\n",
+            "0.8",
+            "line 3, column 11: `command` must be a string in Buildpack API 0.8",
+        );
     }
 
     #[test]
     fn rule_36_a_working_directory_needs_0_8_and_one_process_is_the_default() {
-        let old = parse("[[processes]]\ntype = \"a\"\ncommand = \"a\"\nworking-dir = \"x\"\n", "0.7").unwrap();
-        assert_eq!((old.launch.processes[0].working_dir.as_deref(), old.warnings.len()), (None, 1));
-        assert_eq!(process("command = [\"a\"]\nworking-dir = \"x\"\n", "0.9").working_dir.as_deref(), Some("x"));
+        let old = parse(
+            "[[processes]]\ntype = \"a\"\ncommand = \"a\"\nworking-dir = \"x\"\n",
+            "0.7",
+        )
+        .unwrap();
+        assert_eq!(
+            (
+                old.launch.processes[0].working_dir.as_deref(),
+                old.warnings.len()
+            ),
+            (None, 1)
+        );
+        assert_eq!(
+            process("command = [\"a\"]\nworking-dir = \"x\"\n", "0.9")
+                .working_dir
+                .as_deref(),
+            Some("x")
+        );
         let two = "command = [\"a\"]\ndefault = true\n[[processes]]\ntype = \"web\"\ncommand = [\"a\"]\ndefault = true\n";
         let error = parse(&format!("[[processes]]\ntype = \"web\"\n{two}"), "0.10").unwrap_err();
         assert!(error.to_string().contains("line 5"), "{error}");
@@ -282,8 +361,15 @@ mod tests {
 
     #[test]
     fn rule_37_a_later_buildpack_replaces_a_type_and_may_clear_the_default() {
-        let one = parse("[[processes]]\ntype = \"web\"\ncommand = [\"a\"]\ndefault = true\n", "0.10").unwrap().launch;
-        let two = parse("[[processes]]\ntype = \"web\"\ncommand = [\"b\"]\n", "0.10").unwrap().launch;
+        let one = parse(
+            "[[processes]]\ntype = \"web\"\ncommand = [\"a\"]\ndefault = true\n",
+            "0.10",
+        )
+        .unwrap()
+        .launch;
+        let two = parse("[[processes]]\ntype = \"web\"\ncommand = [\"b\"]\n", "0.10")
+            .unwrap()
+            .launch;
         let (first, second) = ("a/one".parse().unwrap(), "a/two".parse().unwrap());
         let mut launched = Launched::default();
         assert!(launched.add(&first, one.clone()).is_empty());
@@ -298,7 +384,14 @@ mod tests {
 
     #[test]
     fn rule_38_the_last_label_of_a_key_wins() {
-        let label = |value| parse(&format!("[[labels]]\nkey = \"k\"\nvalue = \"{value}\"\n"), "0.10").unwrap().launch;
+        let label = |value| {
+            parse(
+                &format!("[[labels]]\nkey = \"k\"\nvalue = \"{value}\"\n"),
+                "0.10",
+            )
+            .unwrap()
+            .launch
+        };
         let mut launched = Launched::default();
         launched.add(&"a".parse().unwrap(), label("1"));
         launched.add(&"b".parse().unwrap(), label("2"));
@@ -309,6 +402,11 @@ mod tests {
     fn what_we_write_is_what_we_read() {
         let text = "[[processes]]\ntype = \"web\"\ncommand = [\"a\"]\ndefault = true\nworking-dir = \"x\"\n";
         let read = parse(text, "0.10").unwrap().launch;
-        assert_eq!(parse(&toml::to_string(&read).unwrap(), "0.10").unwrap().launch, read);
+        assert_eq!(
+            parse(&toml::to_string(&read).unwrap(), "0.10")
+                .unwrap()
+                .launch,
+            read
+        );
     }
 }

@@ -97,25 +97,45 @@ impl BuildPlan {
     }
 
     fn parse(bytes: &[u8], path: &Path) -> Result<Self, TomlError> {
-        let Raw { provides, requires, or } = toml_file::parse_bytes(bytes, path)?;
+        let Raw {
+            provides,
+            requires,
+            or,
+        } = toml_file::parse_bytes(bytes, path)?;
         let wrong = |at: usize| {
-            let message = "`version` is no key of a require: it belongs into its `metadata`".to_owned();
+            let message =
+                "`version` is no key of a require: it belongs into its `metadata`".to_owned();
             toml_file::wrong(&String::from_utf8_lossy(bytes), path, at, message)
         };
         let take = |requires: Vec<RawRequire>| -> Result<Vec<Require>, TomlError> {
-            requires.into_iter().map(|raw| raw.checked().map_err(wrong)).collect()
+            requires
+                .into_iter()
+                .map(|raw| raw.checked().map_err(wrong))
+                .collect()
         };
         let mut alternatives = Vec::new();
         for RawAlternative { provides, requires } in or {
-            alternatives.push(Alternative { provides, requires: take(requires)? });
+            alternatives.push(Alternative {
+                provides,
+                requires: take(requires)?,
+            });
         }
-        Ok(Self { provides, requires: take(requires)?, alternatives })
+        Ok(Self {
+            provides,
+            requires: take(requires)?,
+            alternatives,
+        })
     }
 
     /// All choices, best first.
     pub fn choices(&self) -> Vec<Alternative> {
-        let first = Alternative { provides: self.provides.clone(), requires: self.requires.clone() };
-        std::iter::once(first).chain(self.alternatives.iter().cloned()).collect()
+        let first = Alternative {
+            provides: self.provides.clone(),
+            requires: self.requires.clone(),
+        };
+        std::iter::once(first)
+            .chain(self.alternatives.iter().cloned())
+            .collect()
     }
 }
 
@@ -124,7 +144,10 @@ impl RawRequire {
     fn checked(self) -> Result<Require, usize> {
         match self.version {
             Some(version) => Err(version.span().start),
-            None => Ok(Require { name: self.name, metadata: self.metadata }),
+            None => Ok(Require {
+                name: self.name,
+                metadata: self.metadata,
+            }),
         }
     }
 }
@@ -148,8 +171,13 @@ mod tests {
 
     #[test]
     fn rule_22_choices_are_the_top_and_then_each_or() {
-        let plan = parse("[[provides]]\nname = \"a\"\n[[or]]\n[[or.provides]]\nname = \"b\"\n").unwrap();
-        let names: Vec<_> = plan.choices().iter().map(|choice| choice.provides[0].name.clone()).collect();
+        let plan =
+            parse("[[provides]]\nname = \"a\"\n[[or]]\n[[or.provides]]\nname = \"b\"\n").unwrap();
+        let names: Vec<_> = plan
+            .choices()
+            .iter()
+            .map(|choice| choice.provides[0].name.clone())
+            .collect();
         assert_eq!(names, ["a", "b"]);
         assert_eq!(parse("").unwrap().choices(), [Alternative::default()]);
         assert_eq!(parse(&toml::to_string(&plan).unwrap()).unwrap(), plan);

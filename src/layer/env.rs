@@ -38,7 +38,13 @@ const BUILD_PATHS: &[(&str, &[&str])] = &[
 /// The same at launch.
 const LAUNCH_PATHS: &[(&str, &[&str])] = &[("bin", &["PATH"]), ("lib", &["LD_LIBRARY_PATH"])];
 /// The variables that a user's value is put before, instead of replacing what is there (rule 42).
-pub const PATH_VARIABLES: [&str; 5] = ["PATH", "LD_LIBRARY_PATH", "LIBRARY_PATH", "CPATH", "PKG_CONFIG_PATH"];
+pub const PATH_VARIABLES: [&str; 5] = [
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "LIBRARY_PATH",
+    "CPATH",
+    "PKG_CONFIG_PATH",
+];
 
 /// The environment delta of one layer, read from its folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,8 +93,15 @@ impl LayerEnv {
     pub fn read(layer: &Path, at: &Path) -> Result<Self, PathError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = rustix::fs::open(layer, flags, Mode::empty()).at("open the layer", layer)?;
-        let mut read = Self { at: at.to_owned(), ..Self::default() };
-        read.folders = BUILD_PATHS.iter().map(|(name, _)| *name).filter(|name| is_folder(&root, name)).collect();
+        let mut read = Self {
+            at: at.to_owned(),
+            ..Self::default()
+        };
+        read.folders = BUILD_PATHS
+            .iter()
+            .map(|(name, _)| *name)
+            .filter(|name| is_folder(&root, name))
+            .collect();
         read.all = Delta::read_in(&root, layer, Path::new("env"))?;
         read.build = Delta::read_in(&root, layer, Path::new("env.build"))?;
         read.launch = Delta::read_in(&root, layer, Path::new("env.launch"))?;
@@ -107,9 +120,17 @@ impl LayerEnv {
     }
 
     fn extend_paths(&self, paths: &[(&str, &[&str])], env: &mut Env) {
-        for (folder, variables) in paths.iter().filter(|(folder, _)| self.folders.contains(folder)) {
+        for (folder, variables) in paths
+            .iter()
+            .filter(|(folder, _)| self.folders.contains(folder))
+        {
             for variable in *variables {
-                prepend(env, OsStr::new(variable), self.at.join(folder).as_os_str(), OsStr::new(":"));
+                prepend(
+                    env,
+                    OsStr::new(variable),
+                    self.at.join(folder).as_os_str(),
+                    OsStr::new(":"),
+                );
             }
         }
     }
@@ -135,8 +156,11 @@ pub fn apply_at_build<'a>(layers: impl IntoIterator<Item = &'a LayerEnv>, env: &
 
 /// What the launch layers do to the environment of a process: for each buildpack, the paths of all its
 /// layers and then the files of all its layers (rule 55).
-pub fn apply_at_launch<'a, L>(buildpacks: impl IntoIterator<Item = L>, process: &ProcessType, env: &mut Env)
-where
+pub fn apply_at_launch<'a, L>(
+    buildpacks: impl IntoIterator<Item = L>,
+    process: &ProcessType,
+    env: &mut Env,
+) where
     L: IntoIterator<Item = &'a LayerEnv>,
     L::IntoIter: Clone,
 {
@@ -154,7 +178,10 @@ where
 /// `<platform>/env`: what the user gives to a build; the five path variables are put before what is there, others replace it (rule 42).
 pub fn apply_user(user: &Env, env: &mut Env) {
     for (name, value) in user {
-        if PATH_VARIABLES.iter().any(|variable| OsStr::new(variable) == name) {
+        if PATH_VARIABLES
+            .iter()
+            .any(|variable| OsStr::new(variable) == name)
+        {
             prepend(env, name, value, OsStr::new(":"));
         } else {
             env.insert(name.clone(), value.clone());
@@ -194,13 +221,21 @@ impl Delta {
                 files.insert(name, value);
             }
         }
-        let changes = files.iter().filter_map(|(file, value)| Change::new(file, value, &files, without_suffix));
+        let changes = files
+            .iter()
+            .filter_map(|(file, value)| Change::new(file, value, &files, without_suffix));
         Ok(Self(changes.collect()))
     }
 
     /// Changes the environment file by file, in the order of their names.
     pub fn apply(&self, env: &mut Env) {
-        for Change { name, action, value, delimiter } in &self.0 {
+        for Change {
+            name,
+            action,
+            value,
+            delimiter,
+        } in &self.0
+        {
             match action {
                 Action::Override => {
                     env.insert(name.clone(), value.clone());
@@ -219,10 +254,17 @@ impl Delta {
 
 impl Change {
     /// The name is what stands before the first `.`, the action what stands behind it; an unknown action does nothing (rule 44).
-    fn new(file: &OsStr, value: &OsStr, files: &BTreeMap<OsString, OsString>, bare: Action) -> Option<Self> {
+    fn new(
+        file: &OsStr,
+        value: &OsStr,
+        files: &BTreeMap<OsString, OsString>,
+        bare: Action,
+    ) -> Option<Self> {
         let bytes = file.as_bytes();
         let dot = bytes.iter().position(|byte| *byte == b'.');
-        let (name, suffix) = dot.map_or((bytes, None), |dot| (&bytes[..dot], Some(&bytes[dot + 1..])));
+        let (name, suffix) = dot.map_or((bytes, None), |dot| {
+            (&bytes[..dot], Some(&bytes[dot + 1..]))
+        });
         let action = match suffix {
             None => bare,
             Some(b"override") => Action::Override,
@@ -236,19 +278,30 @@ impl Change {
         }
         let delimiter_file = OsString::from_vec([name, b".delim"].concat());
         let delimiter = files.get(&delimiter_file).cloned().unwrap_or_default();
-        Some(Self { name: OsStr::from_bytes(name).to_owned(), action, value: value.to_owned(), delimiter })
+        Some(Self {
+            name: OsStr::from_bytes(name).to_owned(),
+            action,
+            value: value.to_owned(),
+            delimiter,
+        })
     }
 }
 
 fn prepend(env: &mut Env, name: &OsStr, value: &OsStr, delimiter: &OsStr) {
     let old = env.get(name).filter(|old| !old.is_empty());
-    let new = old.map_or_else(|| value.to_owned(), |old| [value, delimiter, old].concat_os());
+    let new = old.map_or_else(
+        || value.to_owned(),
+        |old| [value, delimiter, old].concat_os(),
+    );
     env.insert(name.to_owned(), new);
 }
 
 fn append(env: &mut Env, name: &OsStr, value: &OsStr, delimiter: &OsStr) {
     let old = env.get(name).filter(|old| !old.is_empty());
-    let new = old.map_or_else(|| value.to_owned(), |old| [old, delimiter, value].concat_os());
+    let new = old.map_or_else(
+        || value.to_owned(),
+        |old| [old, delimiter, value].concat_os(),
+    );
     env.insert(name.to_owned(), new);
 }
 
@@ -265,7 +318,11 @@ impl ConcatOs for [&OsStr; 3] {
 
 /// Is there a folder of that name? A link out of the layer is taken for one: inside the sandbox it may lead somewhere.
 fn is_folder(root: &OwnedFd, name: &str) -> bool {
-    match open_beneath(root.as_fd(), Path::new(name), OFlags::PATH | OFlags::DIRECTORY) {
+    match open_beneath(
+        root.as_fd(),
+        Path::new(name),
+        OFlags::PATH | OFlags::DIRECTORY,
+    ) {
         Ok(_) | Err(Errno::XDEV) => true,
         Err(_) => false,
     }
@@ -274,7 +331,13 @@ fn is_folder(root: &OwnedFd, name: &str) -> bool {
 fn open_beneath(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     loop {
         // EAGAIN: a rename elsewhere raced with the check of `..`
-        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::BENEATH) {
+        match rustix::fs::openat2(
+            root,
+            path,
+            flags | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::BENEATH,
+        ) {
             Err(Errno::AGAIN) => {}
             opened => return opened,
         }
@@ -293,18 +356,29 @@ fn read_value(root: &OwnedFd, path: &Path) -> io::Result<Option<OsString>> {
     }
     let value = read_regular(file, ENV_VALUE_BYTES_MAX)?;
     if value.contains(&0) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the value holds a NUL byte"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the value holds a NUL byte",
+        ));
     }
     Ok(Some(OsString::from_vec(value)))
 }
 
 fn folders_in(root: &OwnedFd, root_path: &Path, folder: &Path) -> Result<Vec<OsString>, PathError> {
     let entries = entries(root, root_path, folder)?;
-    Ok(entries.into_iter().filter(|(_, kind)| *kind == FileType::Directory).map(|(name, _)| name).collect())
+    Ok(entries
+        .into_iter()
+        .filter(|(_, kind)| *kind == FileType::Directory)
+        .map(|(name, _)| name)
+        .collect())
 }
 
 /// The names in a folder; none if it is not there.
-fn entries(root: &OwnedFd, root_path: &Path, folder: &Path) -> Result<Vec<(OsString, FileType)>, PathError> {
+fn entries(
+    root: &OwnedFd,
+    root_path: &Path,
+    folder: &Path,
+) -> Result<Vec<(OsString, FileType)>, PathError> {
     let path = root_path.join(folder);
     let opened = match open_beneath(root.as_fd(), folder, OFlags::RDONLY | OFlags::DIRECTORY) {
         Ok(opened) => opened,
@@ -319,7 +393,8 @@ fn entries(root: &OwnedFd, root_path: &Path, folder: &Path) -> Result<Vec<(OsStr
             names.push((OsStr::from_bytes(name).to_owned(), entry.file_type()));
         }
         if names.len() > ENV_FILES_MAX {
-            return Err(io::Error::other(format!("more than {ENV_FILES_MAX} files"))).at("read", &path);
+            return Err(io::Error::other(format!("more than {ENV_FILES_MAX} files")))
+                .at("read", &path);
         }
     }
     Ok(names)
@@ -351,7 +426,10 @@ mod tests {
     }
 
     fn env(pairs: &[(&str, &str)]) -> Env {
-        pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect()
     }
 
     fn check_build(layers: &[LayerEnv], before: &[(&str, &str)], after: &[(&str, &str)]) {
@@ -368,7 +446,12 @@ mod tests {
 
     #[test]
     fn rule_41_folders_extend_paths_only_if_there_and_without_a_stray_colon() {
-        let all = layer(&[("bin/", ""), ("lib/", ""), ("include/", ""), ("pkgconfig/", "")]);
+        let all = layer(&[
+            ("bin/", ""),
+            ("lib/", ""),
+            ("include/", ""),
+            ("pkgconfig/", ""),
+        ]);
         let after = [
             ("PATH", "/l/bin:/bin"),
             ("LD_LIBRARY_PATH", "/l/lib"),
@@ -377,18 +460,34 @@ mod tests {
             ("PKG_CONFIG_PATH", "/l/pkgconfig"),
         ];
         check_build(&[all], &[("PATH", "/bin"), ("CPATH", "")], &after);
-        check_build(&[layer(&[("bin", "a file")])], &[("PATH", "/bin")], &[("PATH", "/bin")]);
+        check_build(
+            &[layer(&[("bin", "a file")])],
+            &[("PATH", "/bin")],
+            &[("PATH", "/bin")],
+        );
     }
 
     #[test]
     fn rule_41_paths_come_before_env_and_env_before_env_build() {
-        let files = [("bin/", ""), ("env/PATH.append", "x"), ("env/A", "env"), ("env.build/A", "build")];
-        check_build(&[layer(&files)], &[], &[("PATH", "/l/binx"), ("A", "build")]);
+        let files = [
+            ("bin/", ""),
+            ("env/PATH.append", "x"),
+            ("env/A", "env"),
+            ("env.build/A", "build"),
+        ];
+        check_build(
+            &[layer(&files)],
+            &[],
+            &[("PATH", "/l/binx"), ("A", "build")],
+        );
     }
 
     #[test]
     fn rule_41_the_last_layer_of_a_buildpack_is_first_on_the_path() {
-        let layers = [layer_at("/l/a", &[("bin/", "")]).unwrap(), layer_at("/l/a-b", &[("bin/", "")]).unwrap()];
+        let layers = [
+            layer_at("/l/a", &[("bin/", "")]).unwrap(),
+            layer_at("/l/a-b", &[("bin/", "")]).unwrap(),
+        ];
         check_build(&layers, &[], &[("PATH", "/l/a-b/bin:/l/a/bin")]);
         check_launch(&[layers.to_vec()], &[], &[("PATH", "/l/a-b/bin:/l/a/bin")]);
     }
@@ -396,8 +495,14 @@ mod tests {
     #[test]
     fn rule_42_a_users_path_is_put_before_and_the_rest_replaces() {
         let mut actual = env(&[("PATH", "/bin"), ("A", "old")]);
-        apply_user(&env(&[("PATH", "/u"), ("A", "new"), ("CPATH", "/c")]), &mut actual);
-        assert_eq!(actual, env(&[("PATH", "/u:/bin"), ("A", "new"), ("CPATH", "/c")]));
+        apply_user(
+            &env(&[("PATH", "/u"), ("A", "new"), ("CPATH", "/c")]),
+            &mut actual,
+        );
+        assert_eq!(
+            actual,
+            env(&[("PATH", "/u:/bin"), ("A", "new"), ("CPATH", "/c")])
+        );
     }
 
     #[test]
@@ -409,7 +514,10 @@ mod tests {
         let mut actual = env(&[("A", "old")]);
         delta.apply(&mut actual);
         assert_eq!(actual, env(&[("A", "old"), ("B", "new")]));
-        assert_eq!(Delta::read(&folder.path().join("none"), Action::Default).unwrap(), Delta::default());
+        assert_eq!(
+            Delta::read(&folder.path().join("none"), Action::Default).unwrap(),
+            Delta::default()
+        );
     }
 
     #[test]
@@ -465,13 +573,27 @@ mod tests {
     #[test]
     fn rule_44_bytes_are_exact() {
         let files = [("env/A", " a\n"), ("env/B.append", "\n")];
-        check_build(&[layer(&files)], &[("B", "b ")], &[("A", " a\n"), ("B", "b \n")]);
+        check_build(
+            &[layer(&files)],
+            &[("B", "b ")],
+            &[("A", " a\n"), ("B", "b \n")],
+        );
     }
 
     #[test]
     fn rule_45_append_runs_early_to_late_and_prepend_late_to_early() {
-        let one = layer(&[("env/A.append", "1"), ("env/P.prepend", "1"), ("env/D.default", "1"), ("env/O", "1")]);
-        let two = layer(&[("env/A.append", "2"), ("env/P.prepend", "2"), ("env/D.default", "2"), ("env/O", "2")]);
+        let one = layer(&[
+            ("env/A.append", "1"),
+            ("env/P.prepend", "1"),
+            ("env/D.default", "1"),
+            ("env/O", "1"),
+        ]);
+        let two = layer(&[
+            ("env/A.append", "2"),
+            ("env/P.prepend", "2"),
+            ("env/D.default", "2"),
+            ("env/O", "2"),
+        ]);
         let after = [("A", "12"), ("P", "21"), ("D", "1"), ("O", "2")];
         check_build(&[one.clone(), two.clone()], &[], &after);
         check_launch(&[vec![one], vec![two]], &[], &after);
@@ -491,18 +613,37 @@ mod tests {
 
     #[test]
     fn rule_55_all_paths_of_a_buildpack_come_before_all_its_files() {
-        let one = layer_at("/l/a", &[("bin/", ""), ("lib/", ""), ("include/", ""), ("env/PATH.prepend", "x:")]).unwrap();
+        let one = layer_at(
+            "/l/a",
+            &[
+                ("bin/", ""),
+                ("lib/", ""),
+                ("include/", ""),
+                ("env/PATH.prepend", "x:"),
+            ],
+        )
+        .unwrap();
         let two = layer_at("/l/b", &[("bin/", "")]).unwrap();
-        let after = [("PATH", "x:/l/b/bin:/l/a/bin"), ("LD_LIBRARY_PATH", "/l/a/lib")];
+        let after = [
+            ("PATH", "x:/l/b/bin:/l/a/bin"),
+            ("LD_LIBRARY_PATH", "/l/a/lib"),
+        ];
         check_launch(&[vec![one, two]], &[], &after);
     }
 
     #[test]
     fn a_value_is_never_read_through_a_link_out_of_the_layer() {
         let error = layer_at("/l", &[("env/A", "-> /etc/passwd")]).unwrap_err();
-        assert!(error.source.to_string().contains("out of the layer"), "{error}");
+        assert!(
+            error.source.to_string().contains("out of the layer"),
+            "{error}"
+        );
         assert!(layer_at("/l", &[("env", "-> /etc")]).is_err());
-        let inside = layer(&[("value", "v"), ("env/A", "-> ../value"), ("bin", "-> /usr/bin")]);
+        let inside = layer(&[
+            ("value", "v"),
+            ("env/A", "-> ../value"),
+            ("bin", "-> /usr/bin"),
+        ]);
         check_build(&[inside], &[], &[("A", "v"), ("PATH", "/l/bin")]);
     }
 

@@ -51,7 +51,10 @@ impl LayerMetadata {
 
     /// The same without `[types]`, as it is given back to the buildpack (rule 46).
     pub fn without_types(&self) -> Self {
-        Self { types: None, metadata: self.metadata.clone() }
+        Self {
+            types: None,
+            metadata: self.metadata.clone(),
+        }
     }
 
     /// Reads `<layer>.toml`; `None` if it is not there.
@@ -63,7 +66,11 @@ impl LayerMetadata {
     /// Types stand under `[types]` only: one at the top is an error, since it would silently be without effect (rule 33).
     fn parse(bytes: &[u8], path: &Path) -> Result<Self, TomlError> {
         let raw: Raw = toml_file::parse_bytes(bytes, path)?;
-        let misplaced = [("launch", &raw.launch), ("build", &raw.build), ("cache", &raw.cache)];
+        let misplaced = [
+            ("launch", &raw.launch),
+            ("build", &raw.build),
+            ("cache", &raw.cache),
+        ];
         for (key, value) in misplaced {
             if let Some(value) = value {
                 let message = format!("`{key}` must stand under `[types]`");
@@ -71,14 +78,21 @@ impl LayerMetadata {
                 return Err(toml_file::wrong(&text, path, value.span().start, message));
             }
         }
-        Ok(Self { types: raw.types, metadata: raw.metadata })
+        Ok(Self {
+            types: raw.types,
+            metadata: raw.metadata,
+        })
     }
 }
 
 impl LayerTypes {
     /// Is it for anything?
     pub fn any(self) -> bool {
-        let Self { launch, build, cache } = self;
+        let Self {
+            launch,
+            build,
+            cache,
+        } = self;
         launch || build || cache
     }
 }
@@ -94,15 +108,27 @@ mod tests {
     #[test]
     fn rule_33_types_stand_under_types_only() {
         let error = parse("metadata = {}\nlaunch = true\n").unwrap_err();
-        assert_eq!(error.to_string(), "`a.toml`, line 2, column 10: `launch` must stand under `[types]`");
+        assert_eq!(
+            error.to_string(),
+            "`a.toml`, line 2, column 10: `launch` must stand under `[types]`"
+        );
         let good = parse("[types]\nlaunch = true\nother = 1\n[metadata]\nlaunch = 1\n").unwrap();
-        assert_eq!(good.types(), LayerTypes { launch: true, ..LayerTypes::default() });
+        assert_eq!(
+            good.types(),
+            LayerTypes {
+                launch: true,
+                ..LayerTypes::default()
+            }
+        );
     }
 
     #[test]
     fn rule_46_a_restored_file_has_no_types() {
         let read = parse("[types]\ncache = true\n[metadata]\nkey = \"1\"\n").unwrap();
-        assert_eq!(toml::to_string(&read.without_types()).unwrap(), "[metadata]\nkey = \"1\"\n");
+        assert_eq!(
+            toml::to_string(&read.without_types()).unwrap(),
+            "[metadata]\nkey = \"1\"\n"
+        );
         assert!(!parse("").unwrap().types().any());
     }
 }

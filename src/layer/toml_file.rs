@@ -42,13 +42,17 @@ pub struct WrongToml {
 
 /// Reads a file that a stranger may have placed: no link is followed. `None` if it is not there.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, TomlError> {
-    let Some(bytes) = read_plain(path, TOML_BYTES_MAX)? else { return Ok(None) };
+    let Some(bytes) = read_plain(path, TOML_BYTES_MAX)? else {
+        return Ok(None);
+    };
     parse_bytes(&bytes, path).map(Some)
 }
 
 /// Reads a file that the operator named: links are followed. `None` if it is not there.
 pub fn read_following<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, TomlError> {
-    let Some(bytes) = read_if_present(path, TOML_BYTES_MAX)? else { return Ok(None) };
+    let Some(bytes) = read_if_present(path, TOML_BYTES_MAX)? else {
+        return Ok(None);
+    };
     parse_bytes(&bytes, path).map(Some)
 }
 
@@ -87,7 +91,9 @@ pub fn wrong(text: &str, path: &Path, offset: usize, message: String) -> TomlErr
 /// Writes a file of the contract whole or not at all.
 pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), PathError> {
     use crate::sys::At as _;
-    let text = toml::to_string(value).map_err(std::io::Error::other).at("write", path)?;
+    let text = toml::to_string(value)
+        .map_err(std::io::Error::other)
+        .at("write", path)?;
     write_atomic(path, text.as_bytes(), 0o644)
 }
 
@@ -104,8 +110,13 @@ mod tests {
     #[test]
     fn an_error_names_line_and_column() {
         let error = parse::<Example>("# é\nnumber = \"x\"\n", Path::new("a.toml")).unwrap_err();
-        let TomlError::Wrong(wrong) = error else { panic!("{error}") };
-        assert_eq!((wrong.line, wrong.column, wrong.text.as_str()), (2, 10, "number = \"x\""));
+        let TomlError::Wrong(wrong) = error else {
+            panic!("{error}")
+        };
+        assert_eq!(
+            (wrong.line, wrong.column, wrong.text.as_str()),
+            (2, 10, "number = \"x\"")
+        );
         let error = parse_bytes::<Example>(b"number = 1\n# \xff", Path::new("a.toml")).unwrap_err();
         assert_eq!(error.to_string(), "`a.toml`, line 2, column 3: not UTF-8");
     }
@@ -118,6 +129,10 @@ mod tests {
         std::os::unix::fs::symlink(&secret, &link).unwrap();
         assert!(read::<Example>(&link).is_err());
         assert!(read_following::<Example>(&link).unwrap().is_some());
-        assert!(read::<Example>(&folder.path().join("none")).unwrap().is_none());
+        assert!(
+            read::<Example>(&folder.path().join("none"))
+                .unwrap()
+                .is_none()
+        );
     }
 }

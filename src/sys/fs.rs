@@ -74,9 +74,13 @@ pub fn read_plain(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, PathEr
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(file) => read_regular(file.into(), bytes_max).at("read", path).map(Some),
+        Ok(file) => read_regular(file.into(), bytes_max)
+            .at("read", path)
+            .map(Some),
         Err(rustix::io::Errno::NOENT) => Ok(None),
-        Err(rustix::io::Errno::LOOP) => Err(io::Error::other("a link stands where a file was expected")).at("read", path),
+        Err(rustix::io::Errno::LOOP) => {
+            Err(io::Error::other("a link stands where a file was expected")).at("read", path)
+        }
         Err(error) => Err(error).at("open", path),
     }
 }
@@ -85,12 +89,18 @@ pub fn read_plain(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, PathEr
 pub fn read_regular(file: File, bytes_max: u64) -> io::Result<Vec<u8>> {
     use std::io::Read as _;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ));
     }
     let mut bytes = Vec::new();
     file.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {bytes_max} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("larger than {bytes_max} bytes"),
+        ));
     }
     Ok(bytes)
 }
