@@ -99,8 +99,9 @@ pub fn settings(operator_env: &BTreeMap<OsString, OsString>, home: Option<&Path>
             env.entry(name).or_insert(value.into_bytes());
         }
     }
-    for value in WITH_PATHS.iter().filter_map(|name| env.get_mut(*name)) {
-        *value = expand_home(value, home);
+    for name in WITH_PATHS {
+        env.entry(name.to_owned())
+            .and_modify(|value| *value = expand_home(value, home));
     }
     let binds = binds(&env);
     Machine { env, binds }
