@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::ident::{Digest, DigestPrefix};
+use crate::store::StoreError;
 use crate::sys::PathError;
 
 use super::limits::{
@@ -19,6 +20,9 @@ pub enum ArchiveError {
     /// A file of this machine.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// A file of the store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A file of a tree cannot be part of a slug.
     #[error("`{}` cannot be part of a slug: {why}", escaped(path.as_os_str().as_encoded_bytes()))]
     Unpackable {

@@ -8,10 +8,12 @@
 
 mod base;
 mod compress;
+mod documents;
 mod elf;
 mod error;
 mod host;
 mod image;
+mod labels;
 mod layer;
 mod limits;
 mod name;
