@@ -5,4 +5,11 @@
     reason = "tests make files and read the machine that they run on"
 )]
 mod architecture;
+mod build_apps;
+mod readonly;
+mod release_run;
+mod secrets;
+mod stop;
+mod store;
 mod support;
+mod switch;

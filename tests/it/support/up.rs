@@ -20,8 +20,8 @@ use crate::support::world::World;
 pub(crate) struct Up {
     child: Child,
     pub(crate) address: SocketAddr,
-    pub(crate) stdout: Transcript,
-    pub(crate) stderr: Transcript,
+    /// stdout and stderr.
+    pub(crate) said: Transcript,
 }
 
 impl World {
@@ -47,14 +47,13 @@ impl World {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (stdout, stderr) = (Transcript::default(), Transcript::default());
-        stdout.follow(child.stdout.take().unwrap());
-        stderr.follow(child.stderr.take().unwrap());
+        let said = Transcript::default();
+        said.follow(child.stdout.take().unwrap());
+        said.follow(child.stderr.take().unwrap());
         Up {
             child,
             address,
-            stdout,
-            stderr,
+            said,
         }
     }
 }
@@ -119,11 +118,7 @@ impl Up {
 
     /// All that it has said.
     pub(crate) fn story(&self) -> String {
-        format!(
-            "--- stdout\n{}\n--- stderr\n{}\n---",
-            self.stdout.text(),
-            self.stderr.text()
-        )
+        format!("--- slug up\n{}\n---", self.said.text())
     }
 }
 
