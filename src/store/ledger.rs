@@ -138,13 +138,41 @@ impl Ledger {
         }
     }
 
-    /// The newest release, whatever became of it.
-    pub fn newest(&self) -> Result<Option<Release>, StoreError> {
+    /// The number that the next release will have.
+    pub fn next_version(&self) -> Result<ReleaseVersion, StoreError> {
+        let newest = newest(&self.files()?);
+        self.after(newest)
+    }
+
+    /// The releases, newest first, each read when it is asked for: what looks for a few needs not read all.
+    pub fn newest_first(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<Release, StoreError>>, StoreError> {
+        let files = self
+            .files()?
+            .into_iter()
+            .rev()
+            .filter(|(_, files)| files.record);
+        Ok(files.map(|(version, files)| self.read(version, &files)))
+    }
+
+    /// The releases that have neither succeeded nor failed: one is being made, or its maker died.
+    pub fn pending(&self) -> Result<Vec<ReleaseVersion>, StoreError> {
         let files = self.files()?;
-        let newest = files.iter().rev().find(|(_, files)| files.record);
-        newest
-            .map(|(version, files)| self.read(*version, files))
-            .transpose()
+        let is_pending = |version: ReleaseVersion, files: &Files| {
+            let has = |event: &str| {
+                files
+                    .events
+                    .binary_search(&event_name(version, event))
+                    .is_ok()
+            };
+            files.record && !has("succeeded") && !has("failed")
+        };
+        Ok(files
+            .iter()
+            .filter(|(version, files)| is_pending(**version, files))
+            .map(|(version, _)| *version)
+            .collect())
     }
 
     /// The release that `host` runs: the highest that succeeded and that it has not rejected. Opens
@@ -219,25 +247,20 @@ impl Ledger {
     }
 
     fn next_record(&self, draft: &Draft) -> Result<ReleaseRecord, StoreError> {
-        let newest = self
-            .files()?
-            .iter()
-            .rev()
-            .find(|(_, files)| files.record)
-            .map(|(version, _)| *version);
-        let (version, previous) = match newest {
-            None => (ReleaseVersion::FIRST, None),
-            Some(newest) => {
-                let next = newest.next();
-                let version = next.ok_or_else(|| StoreError::LastVersion {
-                    app: self.app.clone(),
-                    version: newest,
-                })?;
-                // Read as a record, not only hashed: nothing is chained to what this slug cannot read.
-                let path = self.record_path(newest);
-                let found = json::read::<ReleaseRecord>(&path)?;
-                (version, found.map(|(_, bytes)| Digest::of(&bytes)))
-            }
+        let newest = newest(&self.files()?);
+        let version = self.after(newest)?;
+        let previous = match newest {
+            None => None,
+            // Read as a record, not only hashed: nothing is chained to what this slug cannot read.
+            Some(newest) => match json::read::<ReleaseRecord>(&self.record_path(newest))? {
+                Some((_, bytes)) => Some(Digest::of(&bytes)),
+                None => {
+                    return Err(StoreError::RecordMissing {
+                        app: self.app.clone(),
+                        version: newest,
+                    });
+                }
+            },
         };
         let Draft {
             slug,
@@ -261,6 +284,17 @@ impl Ledger {
             message,
             previous,
             nonce,
+        })
+    }
+
+    fn after(&self, newest: Option<ReleaseVersion>) -> Result<ReleaseVersion, StoreError> {
+        let Some(newest) = newest else {
+            return Ok(ReleaseVersion::FIRST);
+        };
+        let app = || self.app.clone();
+        newest.next().ok_or_else(|| StoreError::LastVersion {
+            app: app(),
+            version: newest,
         })
     }
 
@@ -301,13 +335,14 @@ impl Ledger {
     }
 
     fn read(&self, version: ReleaseVersion, files: &Files) -> Result<Release, StoreError> {
-        let Some((record, _)) = json::read::<ReleaseRecord>(&self.record_path(version))? else {
-            return Err(StoreError::NoRelease {
-                app: self.app.clone(),
+        let app = || self.app.clone();
+        let Some((record, bytes)) = json::read::<ReleaseRecord>(&self.record_path(version))? else {
+            return Err(StoreError::RecordMissing {
+                app: app(),
                 version,
-                newest: None,
             });
         };
+        let found = Digest::of(&bytes);
         let mut release = Release {
             record,
             outcome: Outcome::Pending,
@@ -318,6 +353,15 @@ impl Ledger {
             let Some((object, _)) = json::read::<EventObject>(&self.folder.join(name))? else {
                 continue; // an event is never removed, but a folder may be restored under our feet
             };
+            // Nothing runs from a record that is not the one that succeeded.
+            if object.record != found {
+                return Err(StoreError::RecordChanged {
+                    app: app(),
+                    version,
+                    expected: object.record,
+                    found,
+                });
+            }
             add_event(&mut release, object);
         }
         release.ran.sort_by_key(|ran| ran.started);
@@ -353,15 +397,10 @@ impl Ledger {
         version: ReleaseVersion,
         files: &BTreeMap<ReleaseVersion, Files>,
     ) -> StoreError {
-        let newest = files
-            .iter()
-            .rev()
-            .find(|(_, files)| files.record)
-            .map(|(version, _)| *version);
         StoreError::NoRelease {
             app: self.app.clone(),
             version,
-            newest,
+            newest: newest(files),
         }
     }
 
@@ -410,6 +449,12 @@ fn add_event(release: &mut Release, object: EventObject) {
         Event::Rejected { host, why } => release.rejected.push((host, why)),
         Event::Ran(ran) => release.ran.push(ran),
     }
+}
+
+/// The highest number in use. One whose record is gone and whose events are not is in use: its
+/// events would speak for a new record.
+fn newest(files: &BTreeMap<ReleaseVersion, Files>) -> Option<ReleaseVersion> {
+    files.keys().next_back().copied()
 }
 
 /// `000042.json` → v42 and nothing; `000042.succeeded.json` → v42 and `succeeded`.

@@ -82,6 +82,26 @@ pub enum StoreError {
         /// The newest there is.
         newest: Option<ReleaseVersion>,
     },
+    /// A record that events or this host speak of is gone.
+    #[error("the record of {version} of {app} is missing")]
+    RecordMissing {
+        /// Whose ledger.
+        app: AppName,
+        /// Which record.
+        version: ReleaseVersion,
+    },
+    /// A record is not the one that its events speak of.
+    #[error("the record of {version} of {app} was changed: its digest was {}, and is {}", expected.short(), found.short())]
+    RecordChanged {
+        /// Whose ledger.
+        app: AppName,
+        /// Which record.
+        version: ReleaseVersion,
+        /// What an event says.
+        expected: Digest,
+        /// What is there.
+        found: Digest,
+    },
     /// The ledger holds the last number there is.
     #[error("{app} has release {version}: there is no number after it")]
     LastVersion {

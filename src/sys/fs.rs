@@ -223,6 +223,12 @@ fn make_folders_writable(folder: &Path) -> Result<(), PathError> {
     Ok(())
 }
 
+/// How many bytes a user without privilege can still write where `path` lies.
+pub fn free_bytes(path: &Path) -> Result<u64, PathError> {
+    let disk = rustix::fs::statvfs(path).at("ask for the free space of", path)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// Sets the times of a file to now: it is in use, and not to be taken for old.
 pub fn touch(path: &Path) -> Result<(), PathError> {
     let now = rustix::fs::Timespec {
