@@ -4,8 +4,10 @@
 pub mod api;
 pub mod author;
 pub mod build_toml;
+pub mod descriptor;
 pub mod exec_d;
 pub mod launch;
+pub mod order;
 pub mod plan;
 pub mod store_toml;
 

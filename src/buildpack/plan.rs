@@ -2,11 +2,13 @@
 //! are matched, and what a build is handed of it (rules 22-27 and 29).
 //! Pure but for the reading of a file.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use crate::ident::BuildpackId;
 use crate::layer::toml_file;
 use crate::layer::toml_file::TomlError;
 use crate::sys::fs::read_plain;
@@ -152,6 +154,272 @@ impl RawRequire {
     }
 }
 
+/// A buildpack that passed detection, as the resolution sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// Who.
+    pub id: &'a BuildpackId,
+    /// May be left out.
+    pub optional: bool,
+    /// What it offers and wants.
+    pub plan: &'a BuildPlan,
+}
+
+/// A group whose plans fit together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resolved {
+    /// Those of the candidates that take part, by their place among them.
+    pub members: Vec<usize>,
+    /// What is to be provided, sorted by name.
+    pub entries: Vec<Entry>,
+}
+
+/// A name, who provides it, and what is wanted of it (rule 27).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The name.
+    pub name: String,
+    /// In group order.
+    pub providers: Vec<BuildpackId>,
+    /// In group order.
+    pub requires: Vec<Require>,
+}
+
+/// Why plans do not fit together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// A buildpack needs what neither it nor an earlier one provides.
+    Requires {
+        /// Who.
+        buildpack: BuildpackId,
+        /// What.
+        name: String,
+    },
+    /// A buildpack provides what neither it nor a later one needs.
+    Provides {
+        /// Who.
+        buildpack: BuildpackId,
+        /// What.
+        name: String,
+    },
+    /// All were optional, and none is left.
+    NobodyLeft,
+    /// More combinations of choices than are tried.
+    TooManyTrials,
+}
+
+/// The most combinations of choices that are tried for one group.
+pub const TRIALS_MAX: usize = 100_000;
+
+/// Finds the first combination of choices that fits: the first buildpack's choice varies slowest
+/// (rule 22). If none does, the conflicts of the first, which is what the buildpacks like best.
+pub fn resolve(candidates: &[Candidate<'_>]) -> Result<Resolved, Vec<Conflict>> {
+    let choices: Vec<Vec<Alternative>> = candidates
+        .iter()
+        .map(|candidate| candidate.plan.choices())
+        .collect();
+    let mut chosen = vec![0; candidates.len()];
+    let mut first_conflicts = None;
+    for _ in 0..TRIALS_MAX {
+        match attempt(candidates, &choices, &chosen) {
+            Ok(resolved) => return Ok(resolved),
+            Err(conflicts) => {
+                first_conflicts.get_or_insert(conflicts);
+            }
+        }
+        if !next_combination(&mut chosen, &choices) {
+            return Err(first_conflicts.unwrap_or_default());
+        }
+    }
+    Err(vec![Conflict::TooManyTrials])
+}
+
+/// Counts on, the last buildpack fastest; false after the last combination.
+fn next_combination(chosen: &mut [usize], choices: &[Vec<Alternative>]) -> bool {
+    for (place, choices) in chosen.iter_mut().zip(choices).rev() {
+        if *place + 1 < choices.len() {
+            *place += 1;
+            return true;
+        }
+        *place = 0;
+    }
+    false
+}
+
+/// One member of one trial.
+#[derive(Clone, Copy)]
+struct Member<'a> {
+    place: usize,
+    id: &'a BuildpackId,
+    optional: bool,
+    choice: &'a Alternative,
+}
+
+/// One trial: optional members in conflict are removed until none is left (rule 24). A member counts
+/// as optional in its last choice only: before, a conflict means that its next choice is tried (rule 25).
+fn attempt(
+    candidates: &[Candidate<'_>],
+    choices: &[Vec<Alternative>],
+    chosen: &[usize],
+) -> Result<Resolved, Vec<Conflict>> {
+    let members = candidates.iter().zip(choices).zip(chosen).enumerate();
+    let mut members: Vec<Member<'_>> = members
+        .map(|(place, ((candidate, choices), chosen))| Member {
+            place,
+            id: candidate.id,
+            optional: candidate.optional && chosen + 1 == choices.len(),
+            choice: &choices[*chosen],
+        })
+        .collect();
+    loop {
+        let matched = matched(&members);
+        let conflicts: Vec<(usize, Conflict)> = matched
+            .iter()
+            .flat_map(|(name, offer)| offer.conflicts(name, &members))
+            .collect();
+        let is_required = |place: usize| {
+            members
+                .iter()
+                .any(|member| member.place == place && !member.optional)
+        };
+        let fatal: Vec<Conflict> = conflicts
+            .iter()
+            .filter(|(place, _)| is_required(*place))
+            .map(|(_, conflict)| conflict.clone())
+            .collect();
+        if !fatal.is_empty() {
+            return Err(fatal);
+        }
+        if conflicts.is_empty() {
+            return finish(&members, matched);
+        }
+        members.retain(|member| !conflicts.iter().any(|(place, _)| *place == member.place));
+    }
+}
+
+fn finish(
+    members: &[Member<'_>],
+    matched: BTreeMap<&str, Offer>,
+) -> Result<Resolved, Vec<Conflict>> {
+    if members.is_empty() {
+        return Err(vec![Conflict::NobodyLeft]);
+    }
+    let id = |place: &usize| {
+        members
+            .iter()
+            .find(|member| member.place == *place)
+            .map(|member| member.id.clone())
+    };
+    let entries = matched.into_iter().map(|(name, offer)| Entry {
+        name: name.to_owned(),
+        providers: offer.providers.iter().filter_map(id).collect(),
+        requires: offer.requires,
+    });
+    Ok(Resolved {
+        entries: entries.collect(),
+        members: members.iter().map(|member| member.place).collect(),
+    })
+}
+
+/// What is known of one name, in a walk over the members in order. Members are named by their place.
+#[derive(Default)]
+struct Offer {
+    providers: Vec<usize>,
+    requires: Vec<Require>,
+    unused: Vec<usize>,
+    unmet: Vec<usize>,
+}
+
+impl Offer {
+    fn conflicts(&self, name: &str, members: &[Member<'_>]) -> Vec<(usize, Conflict)> {
+        let id = |place: usize| {
+            members
+                .iter()
+                .find(|member| member.place == place)
+                .map(|member| member.id.clone())
+        };
+        let unmet = self.unmet.iter().filter_map(|place| {
+            Some((
+                *place,
+                Conflict::Requires {
+                    buildpack: id(*place)?,
+                    name: name.to_owned(),
+                },
+            ))
+        });
+        let unused = self.unused.iter().filter_map(|place| {
+            Some((
+                *place,
+                Conflict::Provides {
+                    buildpack: id(*place)?,
+                    name: name.to_owned(),
+                },
+            ))
+        });
+        unmet.chain(unused).collect()
+    }
+}
+
+/// Matches requires to what was provided so far, by the same or an earlier member (rule 23).
+fn matched<'a>(members: &[Member<'a>]) -> BTreeMap<&'a str, Offer> {
+    let mut offers: BTreeMap<&str, Offer> = BTreeMap::new();
+    for member in members {
+        for provide in &member.choice.provides {
+            offers
+                .entry(&provide.name)
+                .or_default()
+                .unused
+                .push(member.place);
+        }
+        for require in &member.choice.requires {
+            let offer = offers.entry(&require.name).or_default();
+            offer.providers.append(&mut offer.unused);
+            if offer.providers.is_empty() {
+                offer.unmet.push(member.place);
+            } else {
+                offer.requires.push(require.clone());
+            }
+        }
+    }
+    offers
+}
+
+/// What is left to be provided, as one buildpack after the other builds (rules 29 and 30).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Remaining(Vec<Entry>);
+
+impl Remaining {
+    /// Everything is left.
+    pub fn new(entries: Vec<Entry>) -> Self {
+        Self(entries)
+    }
+
+    /// What this buildpack is handed: every require of each entry that it provides.
+    pub fn of(&self, buildpack: &BuildpackId) -> BuildpackPlan {
+        let provided = self
+            .0
+            .iter()
+            .filter(|entry| entry.providers.contains(buildpack));
+        BuildpackPlan {
+            entries: provided
+                .flat_map(|entry| entry.requires.iter().cloned())
+                .collect(),
+        }
+    }
+
+    /// What it was handed and did not leave unmet vanishes for later ones.
+    pub fn meet(&mut self, handed: &BuildpackPlan, unmet: &[&str]) {
+        let met = |entry: &Entry| {
+            handed
+                .entries
+                .iter()
+                .any(|require| require.name == entry.name)
+                && !unmet.contains(&entry.name.as_str())
+        };
+        self.0.retain(|entry| !met(entry));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,5 +449,177 @@ mod tests {
         assert_eq!(names, ["a", "b"]);
         assert_eq!(parse("").unwrap().choices(), [Alternative::default()]);
         assert_eq!(parse(&toml::to_string(&plan).unwrap()).unwrap(), plan);
+    }
+
+    /// Resolves a group written as `A? provides:a,b requires:c or …`, one line a member; says `A C | a<A: 1, …` or the conflicts.
+    /// `?` marks an optional member. The examples are lifecycle's (phase/detector_test.go), re-typed.
+    fn check(group: &[&str], expected: &str) {
+        let parsed: Vec<(BuildpackId, bool, BuildPlan)> =
+            group.iter().map(|line| member(line)).collect();
+        let candidates: Vec<Candidate<'_>> = parsed
+            .iter()
+            .map(|(id, optional, plan)| Candidate {
+                id,
+                optional: *optional,
+                plan,
+            })
+            .collect();
+        let actual = match resolve(&candidates) {
+            Ok(resolved) => shown(&resolved, &candidates),
+            Err(conflicts) => format!("{conflicts:?}"),
+        };
+        assert_eq!(actual, expected);
+    }
+
+    fn member(line: &str) -> (BuildpackId, bool, BuildPlan) {
+        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let mut choices: Vec<Alternative> = rest.split(" or ").map(choice).collect();
+        let Alternative { provides, requires } = choices.remove(0);
+        let plan = BuildPlan {
+            provides,
+            requires,
+            alternatives: choices,
+        };
+        (
+            name.trim_end_matches('?').parse().unwrap(),
+            name.ends_with('?'),
+            plan,
+        )
+    }
+
+    fn choice(text: &str) -> Alternative {
+        let mut choice = Alternative::default();
+        for word in text.split_whitespace() {
+            let (kind, names) = word.split_once(':').unwrap();
+            for name in names.split(',').map(str::to_owned) {
+                match kind {
+                    "provides" => choice.provides.push(Provide { name }),
+                    _ => choice.requires.push(Require {
+                        name,
+                        ..Require::default()
+                    }),
+                }
+            }
+        }
+        choice
+    }
+
+    fn shown(resolved: &Resolved, candidates: &[Candidate<'_>]) -> String {
+        let members: Vec<_> = resolved
+            .members
+            .iter()
+            .map(|place| candidates[*place].id.as_str())
+            .collect();
+        let entry = |entry: &Entry| {
+            let providers: Vec<_> = entry.providers.iter().map(BuildpackId::as_str).collect();
+            format!(
+                "{}<{}: {}",
+                entry.name,
+                providers.join(""),
+                entry.requires.len()
+            )
+        };
+        let entries: Vec<_> = resolved.entries.iter().map(entry).collect();
+        format!("{} | {}", members.join(" "), entries.join(", "))
+    }
+
+    #[test]
+    fn rule_23_lifecycles_plan_with_matched_dependencies() {
+        let group = [
+            "A provides:dep1,dep2 requires:dep2",
+            "C provides:dep1,dep2",
+            "D provides:dep2 requires:dep1,dep2",
+            "B requires:dep1,dep2",
+        ];
+        check(&group, "A C D B | dep1<AC: 2, dep2<ACD: 3");
+    }
+
+    #[test]
+    fn rule_23_a_require_must_be_provided_first() {
+        let group = ["B requires:dep1", "C provides:dep1 requires:dep1"];
+        check(
+            &group,
+            r#"[Requires { buildpack: BuildpackId("B"), name: "dep1" }]"#,
+        );
+    }
+
+    #[test]
+    fn rule_23_a_provide_must_be_required_after() {
+        let group = ["A provides:dep1 requires:dep1", "B provides:dep1"];
+        check(
+            &group,
+            r#"[Provides { buildpack: BuildpackId("B"), name: "dep1" }]"#,
+        );
+    }
+
+    #[test]
+    fn rule_24_optional_members_in_conflict_are_dropped_to_a_fixpoint() {
+        let group = [
+            "A? requires:missing",
+            "B provides:present requires:present",
+            "C? provides:missing",
+        ];
+        check(&group, "B | present<B: 1");
+        // Dropping B leaves A's offer unused, which drops A.
+        check(&["A? provides:a", "B? requires:a,missing", "C"], "C | ");
+        check(&["A? provides:a", "B? requires:a,missing"], "[NobodyLeft]");
+    }
+
+    #[test]
+    fn rule_25_an_optional_member_is_optional_in_its_last_choice_only() {
+        // lifecycle's example of 16 tries: D has no choice that fits and goes in the last trial.
+        let group = [
+            "A? provides:dep2-missing or provides:dep1-present",
+            "B? requires:dep3-missing or requires:dep1-present",
+            "C provides:dep5-missing requires:dep4-missing or provides:dep6-present requires:dep6-present",
+            "D? provides:dep8-missing requires:dep7-missing or provides:dep10-missing requires:dep9-missing",
+        ];
+        check(&group, "A B C | dep1-present<A: 1, dep6-present<C: 1");
+    }
+
+    #[test]
+    fn rule_22_the_first_buildpacks_choice_varies_slowest() {
+        let group = ["A provides:x or provides:y", "B requires:y or requires:x"];
+        check(&group, "A B | x<A: 1");
+    }
+
+    #[test]
+    fn combinations_have_a_limit() {
+        let choices = vec!["requires:missing"; 10].join(" or ");
+        let line = format!("A {choices}");
+        let group: Vec<&str> = std::iter::repeat_n(line.as_str(), 6).collect();
+        check(&group, "[TooManyTrials]");
+    }
+
+    #[test]
+    fn rule_30_what_is_left_unmet_goes_to_the_next_provider() {
+        let (one, two): (BuildpackId, BuildpackId) =
+            ("one".parse().unwrap(), "two".parse().unwrap());
+        let entry = |name: &str, providers: &[&BuildpackId]| Entry {
+            name: name.to_owned(),
+            providers: providers.iter().map(|id| (*id).clone()).collect(),
+            requires: vec![
+                Require {
+                    name: name.to_owned(),
+                    ..Require::default()
+                };
+                2
+            ],
+        };
+        let mut left = Remaining::new(vec![
+            entry("a", &[&one, &two]),
+            entry("b", &[&one, &two]),
+            entry("c", &[&two]),
+        ]);
+        let handed = left.of(&one);
+        assert_eq!(handed.entries.len(), 4);
+        left.meet(&handed, &["b"]);
+        let names: Vec<_> = left
+            .of(&two)
+            .entries
+            .into_iter()
+            .map(|entry| entry.name)
+            .collect();
+        assert_eq!(names, ["b", "b", "c", "c"]);
     }
 }

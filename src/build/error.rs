@@ -1,0 +1,158 @@
+//! Why a build ended without a slug. Facts alone: `cli` words the advice.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::archive::ArchiveError;
+use crate::buildpack::descriptor::DescriptorError;
+use crate::buildpack::order::OrderError;
+use crate::ident::{BuildpackId, LayerName};
+use crate::layer::TomlError;
+use crate::store::StoreError;
+use crate::sys::PathError;
+use crate::sys::fetch::FetchError;
+use crate::sys::sandbox::SandboxError;
+
+/// Why a build ended without a slug.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A TOML file is wrong: the app's, or one that a buildpack wrote.
+    #[error(transparent)]
+    Toml(#[from] TomlError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A layer or the image could not be written.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// No sandbox could be made.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// A buildpack's descriptor is wrong.
+    #[error(transparent)]
+    Descriptor(#[from] DescriptorError),
+    /// The order of buildpacks makes no sense.
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    /// The source is not a folder.
+    #[error("`{}` is not a folder", .0.display())]
+    NoSource(PathBuf),
+    /// The source has no file that would go into the slug.
+    #[error("`{}` has no files to build (of those that git does not ignore, where it is a git work tree)", .0.display())]
+    EmptySource(PathBuf),
+    /// The source is a git work tree and there is no git to ask which files belong to it.
+    #[error("`{}` is a git work tree, and `git` could not be run: {source}", path.display())]
+    NoGit {
+        /// The source.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// git does not accept the work tree.
+    #[error("git cannot list the files of `{}`: {said}", path.display())]
+    Git {
+        /// The source.
+        path: PathBuf,
+        /// Its standard error.
+        said: String,
+    },
+    /// The source has more files than a build takes.
+    #[error("`{}` has more than {max} files", path.display())]
+    TooManyFiles {
+        /// The source.
+        path: PathBuf,
+        /// The limit.
+        max: usize,
+    },
+    /// Of `include` and `exclude` in project.toml only one may be given.
+    #[error("`{}` has both `include` and `exclude`", .0.display())]
+    IncludeAndExclude(PathBuf),
+    /// A line that is no pattern of the gitignore grammar.
+    #[error("`{}` has a pattern that cannot be read: {why}", path.display())]
+    BadPattern {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        why: String,
+    },
+    /// What the user named with `--buildpack` is neither a folder with a buildpack nor a built-in.
+    #[error("`{0}` is neither the folder of a buildpack nor the id of a built-in one")]
+    NoSuchBuildpack(String),
+    /// No group of buildpacks passed, and none failed (exit code 20).
+    #[error("no buildpack fits this app")]
+    NothingFits(Vec<crate::build::detect::GroupVerdict>),
+    /// No group passed, and a `bin/detect` failed (exit code 21).
+    #[error("detection failed")]
+    DetectFailed(Vec<crate::build::detect::GroupVerdict>),
+    /// The buildpacks say that the build cannot go on: all reasons, before anything is fetched.
+    #[error("{}", .0.join("\n"))]
+    Problems(Vec<String>),
+    /// Artifacts without which the build cannot go on could not be had (exit code 69).
+    #[error("{}", missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Artifacts {
+        /// Each, with all places that were asked.
+        missing: Vec<FetchError>,
+    },
+    /// `bin/build` failed (exit code 51).
+    #[error("the buildpack `{buildpack}` failed ({})", how(.exit))]
+    BuildFailed {
+        /// Whose.
+        buildpack: BuildpackId,
+        /// Its exit code; 128 + n for signal n.
+        exit: i32,
+        /// The last of its output.
+        tail: Vec<u8>,
+    },
+    /// `build.toml` names an entry that the plan does not hold.
+    #[error("the buildpack `{buildpack}` leaves `{name}` unmet, which was not asked of it")]
+    Unmet {
+        /// Whose.
+        buildpack: BuildpackId,
+        /// The name.
+        name: String,
+    },
+    /// A name that the contract reserves, or that no layer can have.
+    #[error("the buildpack `{buildpack}` made a layer of a name that cannot be: {name:?}")]
+    LayerName {
+        /// Whose.
+        buildpack: BuildpackId,
+        /// The name.
+        name: String,
+    },
+    /// A launch layer has metadata and no content, and the last build has none either.
+    #[error(
+        "the buildpack `{buildpack}` wants the layer `{layer}` in the slug and did not make it"
+    )]
+    LayerMissing {
+        /// Whose.
+        buildpack: BuildpackId,
+        /// Its name.
+        layer: LayerName,
+    },
+    /// A buildpack made `<layers>/sbom`, which is the platform's.
+    #[error("the buildpack `{0}` wrote to `sbom` in its layers folder, which is the platform's")]
+    SbomFolder(BuildpackId),
+    /// Isolation `none`: a path that the build needs exists already.
+    #[error("`{}` exists, and it is not an earlier build's", .0.display())]
+    PathTaken(PathBuf),
+    /// The process of a build could not be watched.
+    #[error("could not follow the output of `{buildpack}`: {source}")]
+    Follow {
+        /// Whose.
+        buildpack: BuildpackId,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+}
+
+fn how(exit: &i32) -> String {
+    if *exit > 128 {
+        format!("signal {}", exit - 128)
+    } else {
+        format!("exit code {exit}")
+    }
+}

@@ -1,0 +1,117 @@
+//! What a build is asked for, and what it says while it works.
+
+use std::path::PathBuf;
+
+use crate::archive::Compression;
+use crate::buildpack::author::BuiltIn;
+use crate::ident::{AppName, BuildpackId};
+use crate::layer::Env;
+use crate::store::Store;
+
+/// All that a build depends on.
+#[derive(Clone, Debug)]
+pub struct BuildRequest {
+    /// The folder of the app, absolute.
+    pub source: PathBuf,
+    /// Whose cache is used, and whose uid where the caller is root.
+    pub app: AppName,
+    /// Where the slug goes; its host part has the caches.
+    pub store: Store,
+    /// The `slug` binary: the shim of every sandbox, and what runs the built-ins.
+    pub program: PathBuf,
+    /// The buildpacks that are part of `slug`.
+    pub built_ins: BuiltIns,
+    /// Folders of buildpacks that the user named: one group, in this order, all required. None: the order of the built-ins.
+    /// A name of a built-in may stand for its folder: `slug/procfile`.
+    pub buildpacks: Vec<PathBuf>,
+    /// A folder of `env/NAME[.suffix]` files of the operator's that buildpacks cannot refuse (`<build-config>`).
+    pub build_config: Option<PathBuf>,
+    /// In sandboxes, or at the real paths of a machine that is thrown away.
+    pub isolation: Isolation,
+    /// No network for buildpacks, and nothing is fetched.
+    pub offline: bool,
+    /// How layers are compressed.
+    pub compression: Compression,
+    /// A URL or folder that is asked for artifacts first.
+    pub mirror: Option<String>,
+    /// The operator's environment: only what it says about proxies, indexes, certificates and host programs is used.
+    pub operator_env: Env,
+    /// The operator's home, for the settings of the same tools.
+    pub home: Option<PathBuf>,
+    /// Begin without cached layers.
+    pub clear_cache: bool,
+}
+
+/// The buildpacks that are part of `slug`, and their order: groups of ids, each with whether it is optional.
+#[derive(Clone, Copy, Debug)]
+pub struct BuiltIns {
+    /// All of them.
+    pub all: &'static [BuiltIn],
+    /// The groups, tried in this order.
+    pub order: &'static [&'static [(&'static str, bool)]],
+}
+
+/// Where buildpacks run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Each in a mount namespace of its own.
+    #[default]
+    Namespaces,
+    /// At the real `/workspace`, `/layers`, `/platform` and `/cnb`, which must not exist before and are removed afterwards.
+    None,
+}
+
+/// What happens during a build.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// Another build of the app is running: this one waits for it.
+    Waiting,
+    /// Something the user should know.
+    Warning(&'a str),
+    /// `bin/detect` of these runs.
+    Detecting(&'a [BuildpackId]),
+    /// What a detect said, once it ended; for people who ask for more, or when it failed.
+    DetectOutput {
+        /// Whose.
+        buildpack: &'a BuildpackId,
+        /// Neither passed nor declined.
+        failed: bool,
+        /// Standard output and error.
+        output: &'a [u8],
+    },
+    /// An artifact is asked for.
+    Fetching {
+        /// Its name and version.
+        artifact: &'a str,
+        /// The place that is asked, without credentials.
+        place: &'a str,
+    },
+    /// Bytes of the artifact.
+    Fetched {
+        /// So far.
+        bytes: u64,
+        /// All, where it is known.
+        total: Option<u64>,
+    },
+    /// `bin/build` begins.
+    Building {
+        /// Whose.
+        buildpack: &'a BuildpackId,
+        /// Its version.
+        version: &'a str,
+    },
+    /// What it says, as it comes; not necessarily whole lines.
+    Output {
+        /// Standard error, not output.
+        stderr: bool,
+        /// The bytes.
+        bytes: &'a [u8],
+    },
+    /// A layer is packed: so many bytes so far.
+    Packing {
+        /// `slug/python: venv`, or `app`.
+        layer: &'a str,
+        /// Of its tar.
+        bytes: u64,
+    },
+}

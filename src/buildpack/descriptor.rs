@@ -1,0 +1,442 @@
+//! `buildpack.toml` (rules 2-9): read leniently, since descriptors in the wild
+//! are, and with the differences between specification and lifecycle taken as
+//! lifecycle takes them.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use thiserror::Error;
+use toml::Spanned;
+
+use super::api::{Api, BadApi};
+use super::order::Group;
+use crate::ident::BuildpackId;
+use crate::layer::TomlError;
+use crate::layer::toml_file;
+
+/// A buildpack, as its folder says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Descriptor {
+    /// Its folder, on this machine.
+    pub folder: PathBuf,
+    /// The contract that it expects.
+    pub api: Api,
+    /// Its id.
+    pub id: BuildpackId,
+    /// Its version, as it writes it.
+    pub version: String,
+    /// Where to read about it.
+    pub homepage: Option<String>,
+    /// It does not want the user's variables in its environment (rule 42).
+    pub clear_env: bool,
+    /// The execution environments it is meant for; all if none (rule 9).
+    pub exec_env: Vec<String>,
+    /// The systems it is meant for; all if none.
+    pub targets: Vec<TargetPattern>,
+    /// Groups of other buildpacks, if it is nothing but these.
+    pub order: Vec<Group>,
+    /// `[metadata.slug] host-programs`: programs of the host that it may fall back to, such as `python3.*`.
+    pub host_programs: Vec<String>,
+}
+
+/// What a buildpack asks of a system; what it leaves out does not matter to it (rule 6).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct TargetPattern {
+    /// `linux`.
+    #[serde(default)]
+    pub os: String,
+    /// `amd64`.
+    #[serde(default)]
+    pub arch: String,
+    /// `v8`; the specification writes `variant`, lifecycle reads `arch-variant`.
+    #[serde(default, alias = "arch-variant")]
+    pub variant: String,
+    /// If there are any, the system must be one of them.
+    #[serde(default)]
+    pub distros: Vec<Distro>,
+}
+
+/// A distribution.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Distro {
+    /// `ID` of os-release.
+    #[serde(default)]
+    pub name: String,
+    /// `VERSION_ID` of os-release.
+    #[serde(default)]
+    pub version: String,
+}
+
+/// The system that is built for; what is not known is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Base {
+    /// `linux`.
+    pub os: String,
+    /// `amd64`.
+    pub arch: String,
+    /// `v8`.
+    pub variant: String,
+    /// Its distribution.
+    pub distro: Distro,
+}
+
+/// Why a folder is no buildpack.
+#[derive(Debug, Error)]
+pub enum DescriptorError {
+    /// It has no `buildpack.toml`.
+    #[error("`{}` has no buildpack.toml", .0.display())]
+    Missing(PathBuf),
+    /// The file is wrong.
+    #[error(transparent)]
+    Toml(#[from] TomlError),
+    /// Another version of the contract (exit code 12 in lifecycle).
+    #[error("`{}`: {source}", path.display())]
+    Api {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BadApi,
+    },
+    /// A component without `bin/detect` or `bin/build`.
+    #[error("the buildpack `{id}` has no {program}")]
+    NoProgram {
+        /// Whose.
+        id: BuildpackId,
+        /// `bin/detect` or `bin/build`.
+        program: &'static str,
+    },
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    api: Spanned<String>,
+    buildpack: RawBuildpack,
+    #[serde(default)]
+    order: Vec<Group>,
+    #[serde(default)]
+    targets: Vec<TargetPattern>,
+    #[serde(default)]
+    stacks: Vec<Stack>,
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct RawBuildpack {
+    id: BuildpackId,
+    version: String,
+    homepage: Option<String>,
+    #[serde(rename = "clear-env", default)]
+    clear_env: bool,
+    #[serde(rename = "exec-env", default)]
+    exec_env: Vec<toml::Value>,
+}
+
+#[derive(Deserialize)]
+struct Stack {
+    id: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    slug: SlugMetadata,
+}
+
+#[derive(Default, Deserialize)]
+struct SlugMetadata {
+    #[serde(rename = "host-programs", default)]
+    host_programs: Vec<String>,
+}
+
+impl Descriptor {
+    /// Reads the buildpack in that folder. Its programs may be links that lead somewhere only inside the sandbox.
+    pub fn read(folder: &Path) -> Result<Self, DescriptorError> {
+        let path = folder.join("buildpack.toml");
+        let raw: Raw = toml_file::read_following(&path)?
+            .ok_or_else(|| DescriptorError::Missing(folder.to_owned()))?;
+        let descriptor = Self::checked(raw, folder, &path)?;
+        if descriptor.order.is_empty() {
+            for program in ["bin/detect", "bin/build"] {
+                if folder.join(program).symlink_metadata().is_err() {
+                    return Err(DescriptorError::NoProgram {
+                        id: descriptor.id,
+                        program,
+                    });
+                }
+            }
+        }
+        Ok(descriptor)
+    }
+
+    fn checked(raw: Raw, folder: &Path, path: &Path) -> Result<Self, DescriptorError> {
+        let Raw {
+            api,
+            buildpack,
+            order,
+            targets,
+            stacks,
+            metadata,
+        } = raw;
+        let api: Api = api
+            .get_ref()
+            .parse()
+            .map_err(|source| DescriptorError::Api {
+                path: path.to_owned(),
+                source,
+            })?;
+        let RawBuildpack {
+            id,
+            version,
+            homepage,
+            clear_env,
+            exec_env,
+        } = buildpack;
+        Ok(Self {
+            folder: folder.to_owned(),
+            targets: if targets.is_empty() {
+                inferred_targets(api, &stacks)
+            } else {
+                targets
+            },
+            exec_env: if api.has_exec_env() {
+                exec_env.iter().filter_map(exec_env_name).collect()
+            } else {
+                Vec::new()
+            },
+            api,
+            id,
+            version,
+            homepage,
+            clear_env,
+            order,
+            host_programs: metadata.slug.host_programs,
+        })
+    }
+
+    /// Nothing but groups of others.
+    pub fn is_composite(&self) -> bool {
+        !self.order.is_empty()
+    }
+
+    /// Is it meant for that system?
+    pub fn fits(&self, base: &Base) -> bool {
+        self.is_composite()
+            || self.targets.is_empty()
+            || self.targets.iter().any(|target| target.matches(base))
+    }
+
+    /// Is it meant for that execution environment (rule 9)?
+    pub fn fits_exec_env(&self, exec_env: &str) -> bool {
+        self.exec_env.is_empty()
+            || self
+                .exec_env
+                .iter()
+                .any(|name| name == "*" || name == exec_env)
+    }
+}
+
+impl TargetPattern {
+    fn matches(&self, base: &Base) -> bool {
+        let Self {
+            os,
+            arch,
+            variant,
+            distros,
+        } = self;
+        let fits =
+            |wanted: &str, given: &str| wanted.is_empty() || given.is_empty() || wanted == given;
+        let distro_fits = |distro: &Distro| {
+            !base.distro.name.is_empty()
+                && fits(&distro.name, &base.distro.name)
+                && fits(&distro.version, &base.distro.version)
+        };
+        fits(os, &base.os)
+            && fits(arch, &base.arch)
+            && fits(variant, &base.variant)
+            && (distros.is_empty() || distros.iter().any(distro_fits))
+    }
+}
+
+/// Rule 7: one old stack stands for a system; anything else with a `bin/build` is for Linux.
+fn inferred_targets(api: Api, stacks: &[Stack]) -> Vec<TargetPattern> {
+    const BIONIC: &str = "io.buildpacks.stacks.bionic";
+    let bionic =
+        stacks.iter().any(|stack| stack.id == BIONIC) && (api.has_targets() || stacks.len() == 1);
+    let linux = TargetPattern {
+        os: "linux".to_owned(),
+        ..TargetPattern::default()
+    };
+    if stacks.iter().any(|stack| stack.id == "*") {
+        return Vec::new();
+    }
+    if !bionic {
+        return vec![linux];
+    }
+    let distro = Distro {
+        name: "ubuntu".to_owned(),
+        version: "18.04".to_owned(),
+    };
+    vec![TargetPattern {
+        arch: "amd64".to_owned(),
+        distros: vec![distro],
+        ..linux
+    }]
+}
+
+/// The specification writes tables with a name, lifecycle and pack write strings.
+fn exec_env_name(value: &toml::Value) -> Option<String> {
+    let name = value
+        .as_str()
+        .or_else(|| value.get("name").and_then(toml::Value::as_str));
+    name.map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Descriptor, DescriptorError> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("bin")).unwrap();
+        for name in ["bin/detect", "bin/build"] {
+            std::os::unix::fs::symlink("/cnb/slug", folder.path().join(name)).unwrap();
+        }
+        crate::sys::fs::write_atomic(
+            &folder.path().join("buildpack.toml"),
+            text.as_bytes(),
+            0o644,
+        )
+        .unwrap();
+        Descriptor::read(folder.path())
+    }
+
+    fn with(api: &str, more: &str) -> Descriptor {
+        parse(&format!(
+            "api = \"{api}\"\n[buildpack]\nid = \"a/b\"\nversion = \"v1\"\n{more}"
+        ))
+        .unwrap()
+    }
+
+    fn base(os: &str, arch: &str, distro: &str, version: &str) -> Base {
+        let distro = Distro {
+            name: distro.to_owned(),
+            version: version.to_owned(),
+        };
+        Base {
+            os: os.to_owned(),
+            arch: arch.to_owned(),
+            variant: String::new(),
+            distro,
+        }
+    }
+
+    #[test]
+    fn rule_1_another_api_is_refused() {
+        let text =
+            |api: &str| format!("api = \"{api}\"\n[buildpack]\nid = \"a\"\nversion = \"1\"\n");
+        assert!(matches!(
+            parse(&text("0.2")),
+            Err(DescriptorError::Api { .. })
+        ));
+        assert!(parse(&text("0.12")).is_ok());
+    }
+
+    #[test]
+    fn rule_2_a_reserved_id_is_refused_with_its_line() {
+        let error =
+            parse("api = \"0.10\"\n[buildpack]\nid = \"config\"\nversion = \"1\"\n").unwrap_err();
+        assert!(error.to_string().contains("line 3, column 6"), "{error}");
+    }
+
+    #[test]
+    fn rules_3_and_4_any_version_and_unknown_keys_are_taken() {
+        let read = with(
+            "0.10",
+            "unknown = 1\nclear-env = true\n[metadata]\nx = 1\n[metadata.slug]\nhost-programs = [\"p\"]\n",
+        );
+        assert_eq!(
+            (
+                read.version.as_str(),
+                read.clear_env,
+                read.host_programs.len()
+            ),
+            ("v1", true, 1)
+        );
+    }
+
+    #[test]
+    fn rule_5_a_component_has_programs_and_a_composite_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |more: &str| {
+            let text = format!("api = \"0.10\"\n[buildpack]\nid = \"a\"\nversion = \"1\"\n{more}");
+            crate::sys::fs::write_atomic(
+                &folder.path().join("buildpack.toml"),
+                text.as_bytes(),
+                0o644,
+            )
+            .unwrap();
+        };
+        assert!(matches!(
+            Descriptor::read(folder.path()),
+            Err(DescriptorError::Missing(_))
+        ));
+        write("");
+        assert!(matches!(
+            Descriptor::read(folder.path()),
+            Err(DescriptorError::NoProgram {
+                program: "bin/detect",
+                ..
+            })
+        ));
+        write("[[order]]\n[[order.group]]\nid = \"b\"\nversion = \"1\"\noptional = true\n");
+        assert!(Descriptor::read(folder.path()).unwrap().is_composite());
+    }
+
+    #[test]
+    fn rule_6_what_is_left_out_on_either_side_matches() {
+        let read = with(
+            "0.10",
+            "[[targets]]\nos = \"linux\"\narch = \"arm64\"\narch-variant = \"v8\"\n",
+        );
+        assert!(read.fits(&base("linux", "arm64", "", "")));
+        assert!(read.fits(&base("", "", "debian", "12")));
+        assert!(!read.fits(&base("linux", "amd64", "", "")));
+        let read = with(
+            "0.10",
+            "[[targets]]\n[[targets.distros]]\nname = \"debian\"\nversion = \"12\"\n",
+        );
+        assert!(read.fits(&base("linux", "amd64", "debian", "12")));
+        assert!(!read.fits(&base("linux", "amd64", "debian", "13")));
+        assert!(
+            !read.fits(&base("linux", "amd64", "", "")),
+            "a base that names no distribution is none of them"
+        );
+    }
+
+    #[test]
+    fn rule_7_a_stack_stands_for_a_target() {
+        let bionic = "[[stacks]]\nid = \"io.buildpacks.stacks.bionic\"\n";
+        let focal = "[[stacks]]\nid = \"focal\"\n";
+        let (trixie, beaver) = (
+            base("linux", "amd64", "debian", "13"),
+            base("linux", "amd64", "ubuntu", "18.04"),
+        );
+        assert!(!with("0.9", bionic).fits(&trixie));
+        assert!(with("0.9", bionic).fits(&beaver));
+        assert!(with("0.9", &format!("{bionic}{focal}")).fits(&trixie));
+        assert!(!with("0.10", &format!("{bionic}{focal}")).fits(&trixie));
+        assert!(with("0.10", "[[stacks]]\nid = \"*\"\n").fits(&base("win95", "p6", "", "")));
+        assert!(!with("0.10", "").fits(&base("win95", "p6", "", "")));
+    }
+
+    #[test]
+    fn rule_9_both_spellings_of_exec_env_count_since_0_12() {
+        assert!(!with("0.12", "exec-env = [\"test\"]\n").fits_exec_env("production"));
+        assert!(
+            !with("0.12", "[[buildpack.exec-env]]\nname = \"test\"\n").fits_exec_env("production")
+        );
+        assert!(with("0.12", "exec-env = [\"*\"]\n").fits_exec_env("production"));
+        assert!(with("0.11", "exec-env = [\"test\"]\n").fits_exec_env("production"));
+    }
+}
