@@ -190,8 +190,11 @@ pub enum Refusal {
         flag: u8,
     },
     /// Its size field.
-    #[error("its size is no number")]
+    #[error("its size is no number, or negative")]
     BadSize,
+    /// Its mode field.
+    #[error("its mode is no number")]
+    BadMode,
     /// Its size field.
     #[error("it claims {size} bytes, and the archive has {left} left")]
     Oversize {
@@ -292,7 +295,7 @@ pub enum Refusal {
     #[error("its folders have more than {FOLDER_NAMES_BYTES_MAX} bytes of names")]
     TooManyFolders,
     /// The whole.
-    #[error("the archive has {actual} bytes, and the slug says {expected}")]
+    #[error("the archive has {actual} bytes or more, and the slug says {expected}")]
     TarBytes {
         /// By the slug.
         expected: u64,

@@ -8,8 +8,10 @@
 
 mod base;
 mod compress;
+mod decompress;
 mod documents;
 mod elf;
+mod entry;
 mod error;
 mod host;
 mod image;
@@ -19,6 +21,7 @@ mod limits;
 mod name;
 mod oci_archive;
 mod pack;
+mod pax;
 mod slug;
 mod tar_header;
 mod target;
