@@ -5,10 +5,13 @@
     reason = "tests make files and read the machine that they run on"
 )]
 mod architecture;
+mod bad_input;
 mod build_apps;
 mod readonly;
 mod release_run;
+mod reproducible;
 mod secrets;
+mod spec;
 mod stop;
 mod store;
 mod support;

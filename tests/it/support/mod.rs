@@ -8,6 +8,7 @@ pub(crate) mod apps;
 pub(crate) mod greeter;
 pub(crate) mod http;
 pub(crate) mod load;
+pub(crate) mod oci;
 pub(crate) mod processes;
 pub(crate) mod run;
 pub(crate) mod servers;

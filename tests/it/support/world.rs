@@ -182,6 +182,11 @@ impl World {
         command
     }
 
+    /// Where `slug` is, as this world's user reaches it.
+    pub(crate) fn binary_folder(&self) -> &Path {
+        self.binary.parent().unwrap()
+    }
+
     pub(crate) fn set_env(&mut self, key: &str, value: impl Into<OsString>) {
         self.environment.insert(key.into(), value.into());
     }

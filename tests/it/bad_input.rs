@@ -1,0 +1,305 @@
+//! Each bad input with its message and exit code, and what was there before as it was.
+
+use std::fs;
+use std::net::TcpListener;
+
+use expect_test::Expect;
+use expect_test::expect;
+
+use crate::support::address;
+use crate::support::oci::Archive;
+use crate::support::run::Run;
+use crate::support::tools;
+use crate::support::world::World;
+
+/// Builds an app of these files, which must fail so.
+#[track_caller]
+fn build(files: &[(&str, &str)], code: i32, message: &Expect) {
+    let world = World::new();
+    let app = world.app("app", files);
+    world
+        .slug(&["build", app.to_str().unwrap()])
+        .code(code)
+        .stderr_is(message)
+        .stdout_is(&expect![""]);
+}
+
+#[test]
+fn no_buildpack_fits() {
+    build(&[("README", "words")], 20, &expect![[""]]);
+}
+
+#[test]
+fn two_lock_files() {
+    let files = [
+        ("app.py", ""),
+        ("requirements.txt", "flask==3.1.3\n"),
+        ("uv.lock", "version = 1\n"),
+    ];
+    build(&files, 51, &expect![[""]]);
+}
+
+#[test]
+fn a_python_that_there_is_not() {
+    build(
+        &[("app.py", ""), (".python-version", "3.99\n")],
+        51,
+        &expect![[""]],
+    );
+}
+
+#[test]
+fn a_python_version_that_is_none() {
+    build(
+        &[("app.py", ""), (".python-version", "three\n")],
+        51,
+        &expect![[""]],
+    );
+}
+
+#[test]
+fn a_procfile_with_merge_markers() {
+    let procfile = "web: sleep 1\n<<<<<<< HEAD\nworker: a\n=======\nworker: b\n>>>>>>> other\n";
+    build(&[("Procfile", procfile)], 51, &expect![[""]]);
+}
+
+#[test]
+fn a_slug_toml_with_bad_syntax() {
+    build(
+        &[
+            ("Procfile", "web: sleep 1\n"),
+            ("slug.toml", "app = \"shop\"\n[process.web\n"),
+        ],
+        1,
+        &expect![[""]],
+    );
+}
+
+#[test]
+fn a_slug_toml_with_a_value_of_the_wrong_kind() {
+    let slug_toml = "[process.web]\ninstances = \"two\"\n";
+    build(
+        &[("Procfile", "web: sleep 1\n"), ("slug.toml", slug_toml)],
+        1,
+        &expect![[""]],
+    );
+}
+
+#[test]
+fn a_slug_toml_with_a_key_that_is_nearly_right() {
+    let world = World::new();
+    let files = [
+        ("Procfile", "web: sleep 1\n"),
+        ("slug.toml", "[process.web]\nread_within = \"5s\"\n"),
+    ];
+    let app = world.app("app", &files);
+    let built = world.slug(&["build", app.to_str().unwrap()]);
+    built
+        .code(0)
+        .says("read_within")
+        .says("ready_within")
+        .says("slug.toml:2");
+}
+
+#[test]
+fn a_requirement_that_does_not_exist() {
+    let world = World::new();
+    let app = world.app(
+        "app",
+        &[("app.py", ""), ("requirements.txt", "flask==999.0\n")],
+    );
+    world
+        .slug(&["build", app.to_str().unwrap()])
+        .code(51)
+        .says("flask==999.0");
+    world.slug(&["releases"]).code(0);
+}
+
+#[test]
+fn a_lock_that_is_out_of_date() {
+    let world = World::new();
+    let app = world.real_app("uv");
+    let project = app.join("pyproject.toml");
+    let text = fs::read_to_string(&project).unwrap();
+    fs::write(
+        &project,
+        text.replace(
+            "\"uvicorn==0.54.0\"",
+            "\"uvicorn==0.54.0\", \"click==8.5.1\"",
+        ),
+    )
+    .unwrap();
+    world
+        .slug(&["build", app.to_str().unwrap()])
+        .code(51)
+        .says("uv.lock")
+        .says("uv lock");
+}
+
+/// Releases a damaged copy of a good `app.slug`, which must be refused and leave nothing.
+#[track_caller]
+fn release_damaged(said: &str, damage: impl FnOnce(&mut Vec<u8>)) {
+    let world = World::new();
+    let file = good_slug_file(&world);
+    let mut bytes = fs::read(&file).unwrap();
+    damage(&mut bytes);
+    fs::write(&file, bytes).unwrap();
+    let host = World::new();
+    let released = host.slug(&["release", file.to_str().unwrap()]);
+    assert_ne!(released.exit(), 0, "{}", released.story());
+    assert!(
+        !released.stderr().contains("panicked"),
+        "{}",
+        released.story()
+    );
+    assert!(
+        host.slug(&["releases", "--json"]).json()["releases"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+    host.slug(&["verify"]).code(0);
+}
+
+fn good_slug_file(world: &World) -> std::path::PathBuf {
+    let noise: String = (0..4000_u32)
+        .map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761)))
+        .collect();
+    let app = world.app("app", &[("Procfile", "web: sleep 1\n"), ("noise", &noise)]);
+    let file = world.path("app.slug");
+    world
+        .slug(&["build", app.to_str().unwrap(), "-o", file.to_str().unwrap()])
+        .ok();
+    file
+}
+
+#[test]
+fn a_truncated_slug_file() {
+    release_damaged("app.slug", |bytes| bytes.truncate(bytes.len() / 2));
+    release_damaged("app.slug", |bytes| bytes.truncate(700));
+    release_damaged("app.slug", Vec::clear);
+}
+
+#[test]
+fn a_slug_file_with_one_bit_flipped() {
+    // In the middle of the largest blob, wherever the archive has put it.
+    release_damaged("sha256:", |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+    });
+}
+
+#[test]
+fn a_slug_file_that_is_something_else() {
+    release_damaged("app.slug", |bytes| {
+        *bytes = b"#!/bin/sh\necho hello\n".repeat(100)
+    });
+}
+
+#[test]
+fn a_release_of_another_architecture() {
+    let world = World::new();
+    let file = good_slug_file(&world);
+    let mut archive = Archive::read(&file);
+    archive.change_config(|config| config["architecture"] = "s390x".into());
+    archive.write(&file);
+    world
+        .slug(&["release", file.to_str().unwrap()])
+        .code(3)
+        .says("s390x");
+    assert!(
+        world.slug(&["releases", "--json"]).json()["releases"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_port_in_use() {
+    let world = World::new();
+    world.slug(&["release", &world.greeter("hello")]).ok();
+    let taken = TcpListener::bind(address::free()).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    world
+        .slug(&["up", "--listen", &address])
+        .code(1)
+        .says(&address)
+        .says("in use");
+    assert_eq!(crate::support::processes::of(world.folder()), []);
+}
+
+#[test]
+fn a_release_that_is_not_there() {
+    let world = World::new();
+    world.slug(&["release", &world.greeter("hello")]).ok();
+    let refused = world.slug(&["rollback", "v9"]);
+    refused.stderr_is(&expect![[""]]);
+    assert_ne!(refused.exit(), 0);
+    world.slug(&["rollback", "nine"]).code(2);
+    world.slug(&["releases", "show", "v9"]).code(1).says("v9");
+    world
+        .slug(&["release", "sha256:0123456789abcdef"])
+        .code(1)
+        .says("0123456789abcdef");
+    world
+        .slug(&["release", "no-such-file.slug"])
+        .says("no-such-file.slug");
+}
+
+#[test]
+fn a_command_that_is_wrong() {
+    let world = World::new();
+    world.slug(&["relaese"]).code(2).says("release");
+    world.slug(&["release"]).code(2);
+    world
+        .slug(&["build", "no-such-folder"])
+        .says("no-such-folder");
+    world
+        .slug(&["config", "set", "NO_VALUE"])
+        .code(2)
+        .says("NO_VALUE");
+}
+
+/// Runs `slug` with a store that is mounted so.
+#[track_caller]
+fn on_a_store_mounted(world: &World, mount: &str, arguments: &str) -> Run {
+    let script = format!("mount {mount} && exec slug {arguments}");
+    let own: &[&str] = if tools::is_root() {
+        &["--mount"]
+    } else {
+        &["--map-root-user", "--mount"]
+    };
+    world
+        .program("unshare", &[own, &["sh", "-c", &script]].concat())
+        .run()
+}
+
+#[test]
+fn a_disk_that_is_full() {
+    let world = World::new();
+    good_slug_file(&world);
+    let store = world.path("tiny");
+    fs::create_dir(&store).unwrap();
+    let mount = format!("-t tmpfs -o size=16k tmpfs {}", store.display());
+    let run = on_a_store_mounted(&world, &mount, "release --store tiny app.slug");
+    run.code(1).says("No space left");
+}
+
+#[test]
+fn a_store_that_is_read_only() {
+    let world = World::new();
+    world.slug(&["release", &world.greeter("hello")]).ok();
+    let store = world.store().display().to_string();
+    let mount = format!("--bind {store} {store} && mount -o remount,bind,ro {store}");
+    on_a_store_mounted(&world, &mount, "config set A=1")
+        .code(1)
+        .says("Read-only");
+    assert_eq!(
+        world.slug(&["releases", "--json"]).json()["releases"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}

@@ -1,0 +1,208 @@
+//! Runs the console blocks of `README.md` and `spec/*.md`: what a reader types does what the page says.
+//!
+//! In a block, `$ ` begins a command and `> ` goes on with it; the lines after it are all that it says, stdout and
+//! stderr together. `...` stands for any lines, `[..]` for any text in a line, and a last line `[exit 3]` for another
+//! exit code than 0. The commands of a file share one shell, in a folder with `tests/apps`. `slug up` runs until the
+//! file ends, on an address of its own in place of 127.0.0.1:8080.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::support::address;
+use crate::support::apps;
+use crate::support::world::World;
+
+/// A command and what it must say.
+struct Example {
+    line: usize,
+    command: String,
+    expected: Vec<String>,
+    exit: i32,
+}
+
+#[test]
+fn readme_is_true() {
+    check(Path::new("README.md"));
+}
+
+#[test]
+fn the_spec_of_the_command_line_is_true() {
+    check(Path::new("spec/cli.md"));
+}
+
+#[test]
+fn the_spec_of_exit_codes_is_true() {
+    check(Path::new("spec/exit-codes.md"));
+}
+
+#[test]
+fn the_spec_of_the_slug_format_is_true() {
+    check(Path::new("spec/slug-format.md"));
+}
+
+#[test]
+fn the_spec_of_the_store_is_true() {
+    check(Path::new("spec/store.md"));
+}
+
+#[test]
+fn every_page_of_the_spec_has_a_test_here() {
+    let tested = include_str!("spec.rs");
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("spec")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(
+            tested.contains(&format!("spec/{name}")),
+            "spec/{name} has no test"
+        );
+    }
+}
+
+fn check(page: &Path) {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+    let examples = examples(&text);
+    if examples.is_empty() {
+        return;
+    }
+    let world = World::new();
+    for app in ["flask", "plain"] {
+        apps::copy(app, &world.path("tests/apps").join(app));
+    }
+    let address = address::free().to_string();
+    let script = script(&examples, &address);
+    let run = world
+        .program("bash", &["-c", &script])
+        .without("SLUG_APP")
+        .run();
+    let said = run.stdout().replace(&address, PUBLIC);
+    let outcomes: Vec<&str> = said.split(BEGIN).skip(1).collect();
+    assert_eq!(outcomes.len(), examples.len(), "{}", run.story());
+    for (example, outcome) in examples.iter().zip(outcomes) {
+        let (said, exit) = outcome.rsplit_once(END).unwrap();
+        let lines: Vec<&str> = said.trim_end().lines().collect();
+        let at = PathBuf::from(page).display().to_string() + ":" + &example.line.to_string();
+        let expected = example.expected.join("\n");
+        assert!(
+            matches(&example.expected, &lines),
+            "{at}: `{}`\nsays\n{said}\nnot\n{expected}",
+            example.command
+        );
+        assert_eq!(
+            exit.trim(),
+            example.exit.to_string(),
+            "{at}: `{}`\n{said}",
+            example.command
+        );
+    }
+}
+
+const BEGIN: &str = "@@ begin\n";
+const END: &str = "@@ end ";
+/// The address that `slug up` takes unless it is told another.
+const PUBLIC: &str = "127.0.0.1:8080";
+
+/// The commands in one shell, each between two marks.
+fn script(examples: &[Example], address: &str) -> String {
+    let mut script =
+        "exec 2>&1 </dev/null\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n".to_owned();
+    for Example { command, .. } in examples {
+        let mut command = command.replace(PUBLIC, address);
+        if command.starts_with("slug up") {
+            let listen = if command.contains("--listen") {
+                String::new()
+            } else {
+                format!(" --listen {address}")
+            };
+            let wait = format!(
+                "until curl -s -o up.answer http://{address}/; do kill -0 $! || break; sleep 0.1; done"
+            );
+            command = format!("{command}{listen} >up.log 2>&1 &\n{wait}");
+        }
+        script += &format!(
+            "printf '{}'\n{command}\nprintf '{END}%d\\n' $?\n",
+            BEGIN.replace('\n', "\\n")
+        );
+    }
+    script
+}
+
+fn examples(page: &str) -> Vec<Example> {
+    let mut examples: Vec<Example> = Vec::new();
+    let mut inside = false;
+    for (number, line) in page.lines().enumerate() {
+        if line.starts_with("```") {
+            inside = line == "```console";
+        } else if let Some(command) = line.strip_prefix("$ ").filter(|_| inside) {
+            examples.push(Example {
+                line: number + 1,
+                command: command.to_owned(),
+                expected: Vec::new(),
+                exit: 0,
+            });
+        } else if let Some(example) = examples.last_mut().filter(|_| inside) {
+            if let Some(more) = line
+                .strip_prefix("> ")
+                .filter(|_| example.expected.is_empty())
+            {
+                example.command += "\n";
+                example.command += more;
+            } else if let Some(exit) = line.strip_prefix("[exit ") {
+                example.exit = exit.trim_end_matches(']').parse().unwrap();
+            } else {
+                example.expected.push(line.to_owned());
+            }
+        }
+    }
+    examples.iter_mut().for_each(|example| {
+        while example.expected.last().is_some_and(|line| line.is_empty()) {
+            example.expected.pop();
+        }
+    });
+    examples
+}
+
+/// Do the lines fit the pattern?
+fn matches(pattern: &[String], lines: &[&str]) -> bool {
+    match pattern.split_first() {
+        None => lines.is_empty(),
+        Some((first, rest)) if first == "..." => {
+            (0..=lines.len()).any(|skipped| matches(rest, &lines[skipped..]))
+        }
+        Some((first, rest)) => lines
+            .split_first()
+            .is_some_and(|(line, lines)| line_matches(first, line) && matches(rest, lines)),
+    }
+}
+
+fn line_matches(pattern: &str, line: &str) -> bool {
+    let mut parts = pattern.split("[..]");
+    let Some(mut rest) = line.strip_prefix(parts.next().unwrap_or_default()) else {
+        return false;
+    };
+    let parts: Vec<&str> = parts.collect();
+    for (number, part) in parts.iter().enumerate() {
+        if number + 1 == parts.len() {
+            return rest.ends_with(part);
+        }
+        let Some((_, after)) = rest.split_once(part) else {
+            return false;
+        };
+        rest = after;
+    }
+    rest.is_empty()
+}
+
+#[test]
+fn a_pattern_fits_what_it_says_and_nothing_else() {
+    let fits = |pattern: &str, text: &str| {
+        let pattern: Vec<String> = pattern.lines().map(str::to_owned).collect();
+        matches(&pattern, &text.lines().collect::<Vec<_>>())
+    };
+    assert!(
+        fits("a\n...\nd", "a\nb\nc\nd")
+            && fits("...", "")
+            && fits("a[..]c", "abc")
+            && fits("[..]b[..]", "abc")
+    );
+    assert!(!fits("a", "a\nb") && !fits("a\nb", "a") && !fits("a[..]c", "abd") && !fits("", "a"));
+}
