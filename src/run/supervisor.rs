@@ -183,6 +183,8 @@ pub struct Supervisor {
     next_process: u64,
     next_generation: u64,
     random: u64,
+    /// When the last step was: what was due then has been done, or waits for something else than time.
+    stepped: Moment,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,12 +249,14 @@ impl Supervisor {
             next_process: 1,
             next_generation: 1,
             random: seed,
+            stepped: Moment::ZERO,
         }
     }
 
     /// Takes in one event; says what is to be done about it, in order.
     pub fn step(&mut self, event: Event, now: Moment) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.stepped = now;
         match event {
             Event::Released(plan) => self.released(plan, &mut actions),
             Event::Scaled(counts) => self.scaled.extend(counts),
@@ -271,28 +275,43 @@ impl Supervisor {
 
     /// When `Tick` is due, if nothing else happens before.
     pub fn next_tick(&self) -> Option<Moment> {
-        let phases = self.processes.values().filter_map(|process| match process.phase {
-            Phase::Starting { until } | Phase::Draining { until } | Phase::Stopping { until } => Some(until),
-            Phase::Up | Phase::Killed => None,
-        });
+        let phases = self
+            .processes
+            .values()
+            .filter_map(|process| match process.phase {
+                Phase::Starting { until }
+                | Phase::Draining { until }
+                | Phase::Stopping { until } => Some(until),
+                Phase::Up | Phase::Killed => None,
+            });
         let serving = [self.current, self.incoming].into_iter().flatten();
-        let pauses = serving.flat_map(|generation| self.missing(generation)).map(|(_, slot)| slot.not_before);
-        if self.mode == Mode::Running { phases.chain(pauses).min() } else { phases.min() }
+        let pauses = serving
+            .flat_map(|generation| self.missing(generation))
+            .map(|(_, slot)| slot.not_before);
+        let pauses = pauses.filter(|pause| *pause > self.stepped);
+        if self.mode == Mode::Running {
+            phases.chain(pauses).min()
+        } else {
+            phases.min()
+        }
     }
 
     /// The version that requests go to, or that was started first.
     pub fn current(&self) -> Option<ReleaseVersion> {
-        self.current.map(|generation| self.generations[&generation].plan.version)
+        self.current
+            .map(|generation| self.generations[&generation].plan.version)
     }
 
     /// The version that is being started beside it.
     pub fn incoming(&self) -> Option<ReleaseVersion> {
-        self.incoming.map(|generation| self.generations[&generation].plan.version)
+        self.incoming
+            .map(|generation| self.generations[&generation].plan.version)
     }
 
     /// Are all processes of the current generation known to have been ready?
     pub fn is_settled(&self) -> bool {
-        self.current.is_some_and(|generation| self.generations[&generation].is_settled)
+        self.current
+            .is_some_and(|generation| self.generations[&generation].is_settled)
     }
 
     /// The release of a generation that is not forgotten.
@@ -302,12 +321,26 @@ impl Supervisor {
 
     /// Every process, and every one that waits to be started again; by name, then age.
     pub fn seen(&self) -> Vec<Seen> {
-        let mut seen: Vec<Seen> = self.processes.iter().map(|(id, process)| self.see(*id, process)).collect();
+        let mut seen: Vec<Seen> = self
+            .processes
+            .iter()
+            .map(|(id, process)| self.see(*id, process))
+            .collect();
         for generation in [self.current, self.incoming].into_iter().flatten() {
             let version = self.generations[&generation].plan.version;
-            for (instance, slot) in self.missing(generation).filter(|(_, slot)| slot.crashes > 0) {
+            for (instance, slot) in self
+                .missing(generation)
+                .filter(|(_, slot)| slot.crashes > 0)
+            {
                 let (crashes, since) = (slot.crashes, slot.waiting_since);
-                seen.push(Seen { id: None, instance, version, state: "waiting", since, crashes });
+                seen.push(Seen {
+                    id: None,
+                    instance,
+                    version,
+                    state: "waiting",
+                    since,
+                    crashes,
+                });
             }
         }
         seen.sort_by(|a, b| (&a.instance, a.version, a.id).cmp(&(&b.instance, b.version, b.id)));
@@ -322,9 +355,20 @@ impl Supervisor {
             Phase::Draining { .. } => "draining",
             Phase::Stopping { .. } | Phase::Killed => "stopping",
         };
-        let crashes = era.slots.get(&process.instance).map_or(0, |slot| slot.crashes);
-        let (instance, version, since) = (process.instance.clone(), era.plan.version, process.since);
-        Seen { id: Some(id), instance, version, state, since, crashes }
+        let crashes = era
+            .slots
+            .get(&process.instance)
+            .map_or(0, |slot| slot.crashes);
+        let (instance, version, since) =
+            (process.instance.clone(), era.plan.version, process.since);
+        Seen {
+            id: Some(id),
+            instance,
+            version,
+            state,
+            since,
+            crashes,
+        }
     }
 
     fn released(&mut self, plan: Plan, actions: &mut Vec<Action>) {
@@ -335,7 +379,12 @@ impl Supervisor {
         self.next_generation += 1;
         // With nothing to keep and nothing to go back to, there is no gate: what is ready serves.
         let is_gated = self.current.is_some() || plan.has_fallback;
-        let era = Era { plan, is_settled: false, claims: false, slots: BTreeMap::new() };
+        let era = Era {
+            plan,
+            is_settled: false,
+            claims: false,
+            slots: BTreeMap::new(),
+        };
         self.generations.insert(generation, era);
         if let Some(superseded) = self.incoming.take() {
             actions.push(Action::Superseded(superseded));
@@ -352,10 +401,16 @@ impl Supervisor {
             Which::Type(process_type) => process.instance.process_type == *process_type,
             Which::Instance(instance) => process.instance == *instance,
         };
-        let meant = self.processes.iter().filter(|(_, process)| Some(process.generation) == self.current && is_meant(process));
+        let meant = self
+            .processes
+            .iter()
+            .filter(|(_, process)| Some(process.generation) == self.current && is_meant(process));
         let meant: Vec<ProcessId> = meant.map(|(id, _)| *id).collect();
         self.retire(&meant, now, actions);
-        if let Some(era) = self.current.and_then(|current| self.generations.get_mut(&current)) {
+        if let Some(era) = self
+            .current
+            .and_then(|current| self.generations.get_mut(&current))
+        {
             for (instance, slot) in &mut era.slots {
                 let is_meant = match which {
                     Which::Type(process_type) => instance.process_type == *process_type,
@@ -378,9 +433,13 @@ impl Supervisor {
     }
 
     fn exited(&mut self, id: ProcessId, ending: &Ending, now: Moment, actions: &mut Vec<Action>) {
-        let Some(process) = self.processes.remove(&id) else { return };
-        let is_asked = !matches!(process.phase, Phase::Starting { .. } | Phase::Up) && !process.is_unready;
-        let is_serving = self.current == Some(process.generation) || self.incoming == Some(process.generation);
+        let Some(process) = self.processes.remove(&id) else {
+            return;
+        };
+        let is_asked =
+            !matches!(process.phase, Phase::Starting { .. } | Phase::Up) && !process.is_unready;
+        let is_serving =
+            self.current == Some(process.generation) || self.incoming == Some(process.generation);
         if is_asked || !is_serving || self.mode != Mode::Running {
             return;
         }
@@ -398,32 +457,63 @@ impl Supervisor {
         let why = format!("{} {how}", process.instance);
         if self.can_undo(generation) {
             self.incoming = None;
-            actions.push(Action::Undone { generation, failed: id, why });
+            actions.push(Action::Undone {
+                generation,
+                failed: id,
+                why,
+            });
         } else if !self.generations[&generation].is_settled {
-            actions.push(Action::Failing { generation, failed: id, why });
+            actions.push(Action::Failing {
+                generation,
+                failed: id,
+                why,
+            });
         }
     }
 
     fn can_undo(&self, generation: Generation) -> bool {
-        self.incoming == Some(generation) && (self.current.is_some() || self.generations[&generation].plan.has_fallback)
+        self.incoming == Some(generation)
+            && (self.current.is_some() || self.generations[&generation].plan.has_fallback)
     }
 
-    fn back_off(&mut self, id: ProcessId, process: &Process, ended_well: bool, now: Moment, actions: &mut Vec<Action>) {
+    fn back_off(
+        &mut self,
+        id: ProcessId,
+        process: &Process,
+        ended_well: bool,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
         if self.current != Some(process.generation) && self.incoming != Some(process.generation) {
             return; // undone: it is not started again
         }
-        let Some(era) = self.generations.get_mut(&process.generation) else { return };
+        let Some(era) = self.generations.get_mut(&process.generation) else {
+            return;
+        };
         let slot = era.slots.entry(process.instance.clone()).or_default();
-        let was_long_up = process.phase == Phase::Up && now.saturating_sub(process.since) >= UPTIME_MIN;
-        slot.crashes = if was_long_up { 1 } else { slot.crashes.saturating_add(1) };
+        let was_long_up =
+            process.phase == Phase::Up && now.saturating_sub(process.since) >= UPTIME_MIN;
+        slot.crashes = if was_long_up {
+            1
+        } else {
+            slot.crashes.saturating_add(1)
+        };
         slot.ended_well |= ended_well;
         let pause = jittered(slot.crashes, &mut self.random);
         (slot.not_before, slot.waiting_since) = (now + pause, now);
-        actions.push(Action::Backoff { id, pause, crashes: slot.crashes });
+        actions.push(Action::Backoff {
+            id,
+            pause,
+            crashes: slot.crashes,
+        });
     }
 
     fn idle(&mut self, id: ProcessId, now: Moment, actions: &mut Vec<Action>) {
-        if self.processes.get(&id).is_some_and(|process| matches!(process.phase, Phase::Draining { .. })) {
+        if self
+            .processes
+            .get(&id)
+            .is_some_and(|process| matches!(process.phase, Phase::Draining { .. }))
+        {
             self.signal(id, now, actions);
         }
     }
@@ -442,7 +532,10 @@ impl Supervisor {
         for (id, process) in &mut self.processes {
             if process.phase != Phase::Killed {
                 process.phase = Phase::Killed;
-                actions.push(Action::Kill { id: *id, overdue: false });
+                actions.push(Action::Kill {
+                    id: *id,
+                    overdue: false,
+                });
             }
         }
     }
@@ -451,9 +544,13 @@ impl Supervisor {
     fn expire(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let ids: Vec<ProcessId> = self.processes.keys().copied().collect();
         for id in ids {
-            let Some(process) = self.processes.get(&id) else { continue };
+            let Some(process) = self.processes.get(&id) else {
+                continue;
+            };
             match process.phase {
-                Phase::Starting { until } if now >= until => self.starting_is_over(id, now, actions),
+                Phase::Starting { until } if now >= until => {
+                    self.starting_is_over(id, now, actions)
+                }
                 Phase::Draining { until } if now >= until => self.signal(id, now, actions),
                 Phase::Stopping { until } if now >= until => self.kill(id, true, now, actions),
                 _ => {}
@@ -462,29 +559,40 @@ impl Supervisor {
     }
 
     fn starting_is_over(&mut self, id: ProcessId, now: Moment, actions: &mut Vec<Action>) {
-        let Some(process) = self.processes.get_mut(&id) else { return };
-        let Some(plan) = self.generations.get(&process.generation).and_then(|era| era.plan.types.get(&process.instance.process_type)) else {
+        let Some(process) = self.processes.get(&id) else {
             return;
         };
-        if !plan.is_routed {
-            (process.phase, process.since) = (Phase::Up, now);
-            return;
-        }
-        let within = plan.ready_within;
-        let generation = process.generation;
+        let (generation, within) = match self.type_plan(process) {
+            Some(plan) if plan.is_routed => (process.generation, plan.ready_within),
+            _ => return self.ready(id, now), // it has no port to be asked at: it has settled
+        };
         if self.can_undo(generation) {
-            let why = format!("{} was not ready within {} s", process.instance, within.as_secs());
+            let why = format!(
+                "{} was not ready within {} s",
+                process.instance,
+                within.as_secs()
+            );
             self.incoming = None;
-            actions.push(Action::Undone { generation, failed: id, why });
-        } else {
-            process.is_unready = true;
+            actions.push(Action::Undone {
+                generation,
+                failed: id,
+                why,
+            });
+        } else if self.current == Some(generation) {
+            if let Some(process) = self.processes.get_mut(&id) {
+                process.is_unready = true;
+            }
             self.kill(id, false, now, actions);
         }
     }
 
     fn signal(&mut self, id: ProcessId, now: Moment, actions: &mut Vec<Action>) {
-        let Some(process) = self.processes.get(&id) else { return };
-        let grace = self.type_plan(process).map_or(Duration::ZERO, |plan| plan.grace);
+        let Some(process) = self.processes.get(&id) else {
+            return;
+        };
+        let grace = self
+            .type_plan(process)
+            .map_or(Duration::ZERO, |plan| plan.grace);
         if let Some(process) = self.processes.get_mut(&id) {
             (process.phase, process.since) = (Phase::Stopping { until: now + grace }, now);
             actions.push(Action::Signal(id));
@@ -499,7 +607,11 @@ impl Supervisor {
     }
 
     fn type_plan(&self, process: &Process) -> Option<&TypePlan> {
-        self.generations.get(&process.generation)?.plan.types.get(&process.instance.process_type)
+        self.generations
+            .get(&process.generation)?
+            .plan
+            .types
+            .get(&process.instance.process_type)
     }
 
     /// Brings what runs to what should run. Routes change before anything that was routed is stopped.
@@ -537,21 +649,32 @@ impl Supervisor {
     /// Is there a ready process for each slot of those types?
     fn is_ready(&self, generation: Generation, of: impl Fn(&TypePlan) -> bool) -> bool {
         let era = &self.generations[&generation];
-        self.slots(generation).filter(|instance| era.plan.types.get(&instance.process_type).is_some_and(&of)).all(|instance| {
-            let is_up = self.processes.values().any(|process| {
-                process.generation == generation && process.instance == instance && process.phase == Phase::Up
-            });
-            is_up || era.slots.get(&instance).is_some_and(|slot| slot.ended_well)
-        })
+        self.slots(generation)
+            .filter(|instance| era.plan.types.get(&instance.process_type).is_some_and(&of))
+            .all(|instance| {
+                let is_up = self.processes.values().any(|process| {
+                    process.generation == generation
+                        && process.instance == instance
+                        && process.phase == Phase::Up
+                });
+                is_up || era.slots.get(&instance).is_some_and(|slot| slot.ended_well)
+            })
     }
 
     /// The instances that a generation should have.
     fn slots(&self, generation: Generation) -> impl Iterator<Item = Instance> {
         let types = &self.generations[&generation].plan.types;
         types.iter().flat_map(|(process_type, plan)| {
-            let count = self.scaled.get(process_type).copied().unwrap_or(plan.instances);
+            let count = self
+                .scaled
+                .get(process_type)
+                .copied()
+                .unwrap_or(plan.instances);
             let numbers = (1..=count).filter_map(NonZeroU32::new);
-            numbers.map(|number| Instance { process_type: process_type.clone(), number })
+            numbers.map(|number| Instance {
+                process_type: process_type.clone(),
+                number,
+            })
         })
     }
 
@@ -559,9 +682,13 @@ impl Supervisor {
     fn missing(&self, generation: Generation) -> impl Iterator<Item = (Instance, Slot)> {
         let era = &self.generations[&generation];
         let is_filled = move |instance: &Instance| {
-            self.processes.values().any(|process| process.generation == generation && process.instance == *instance)
+            self.processes
+                .values()
+                .any(|process| process.generation == generation && process.instance == *instance)
         };
-        let missing = self.slots(generation).filter(move |instance| !is_filled(instance));
+        let missing = self
+            .slots(generation)
+            .filter(move |instance| !is_filled(instance));
         missing.map(|instance| {
             let slot = era.slots.get(&instance).copied().unwrap_or_default();
             (instance, slot)
@@ -573,20 +700,33 @@ impl Supervisor {
         let is_wanted = |process: &Process| {
             let is_current = self.current == Some(process.generation);
             let is_serving = is_current || self.incoming == Some(process.generation);
-            let makes_room = is_current && self.is_claimed() && !self.type_plan(process).is_some_and(|plan| plan.overlap);
-            is_serving && !makes_room && self.slots(process.generation).any(|instance| instance == process.instance)
+            let makes_room = is_current
+                && self.is_claimed()
+                && !self.type_plan(process).is_some_and(|plan| plan.overlap);
+            is_serving
+                && !makes_room
+                && self
+                    .slots(process.generation)
+                    .any(|instance| instance == process.instance)
         };
-        self.processes.iter().filter(|(_, process)| !is_wanted(process)).map(|(id, _)| *id).collect()
+        self.processes
+            .iter()
+            .filter(|(_, process)| !is_wanted(process))
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     fn is_claimed(&self) -> bool {
-        self.incoming.is_some_and(|incoming| self.generations[&incoming].claims)
+        self.incoming
+            .is_some_and(|incoming| self.generations[&incoming].claims)
     }
 
     /// Ends those that are not being ended already: what was routed is drained first.
     fn retire(&mut self, ids: &[ProcessId], now: Moment, actions: &mut Vec<Action>) {
         for id in ids {
-            let Some(process) = self.processes.get(id) else { continue };
+            let Some(process) = self.processes.get(id) else {
+                continue;
+            };
             if !matches!(process.phase, Phase::Starting { .. } | Phase::Up) {
                 continue;
             }
@@ -594,7 +734,9 @@ impl Supervisor {
                 self.signal(*id, now, actions);
                 continue;
             }
-            let grace = self.type_plan(process).map_or(Duration::ZERO, |plan| plan.grace);
+            let grace = self
+                .type_plan(process)
+                .map_or(Duration::ZERO, |plan| plan.grace);
             if let Some(process) = self.processes.get_mut(id) {
                 (process.phase, process.since) = (Phase::Draining { until: now + grace }, now);
                 actions.push(Action::WatchIdle(*id));
@@ -606,8 +748,13 @@ impl Supervisor {
     fn publish(&mut self, actions: &mut Vec<Action>) {
         let mut targets = Vec::new();
         for (id, process) in &mut self.processes {
-            let types = self.generations.get(&process.generation).map(|era| &era.plan.types);
-            let is_routed = types.and_then(|types| types.get(&process.instance.process_type)).is_some_and(|plan| plan.is_routed);
+            let types = self
+                .generations
+                .get(&process.generation)
+                .map(|era| &era.plan.types);
+            let is_routed = types
+                .and_then(|types| types.get(&process.instance.process_type))
+                .is_some_and(|plan| plan.is_routed);
             if is_routed && self.current == Some(process.generation) && process.phase == Phase::Up {
                 process.was_routed = true;
                 targets.push(*id);
@@ -616,18 +763,27 @@ impl Supervisor {
         let hold = self.mode == Mode::Running && self.expects_target();
         if self.routed != (targets.clone(), hold) {
             self.routed = (targets.clone(), hold);
-            let at = actions.iter().position(|action| matches!(action, Action::WatchIdle(_) | Action::Signal(_)));
+            let at = actions
+                .iter()
+                .position(|action| matches!(action, Action::WatchIdle(_) | Action::Signal(_)));
             actions.insert(at.unwrap_or(actions.len()), Action::Route { targets, hold });
         }
     }
 
     /// Nothing is known yet, or a routed type has instances.
     fn expects_target(&self) -> bool {
-        let mut serving = [self.current, self.incoming].into_iter().flatten().peekable();
+        let mut serving = [self.current, self.incoming]
+            .into_iter()
+            .flatten()
+            .peekable();
         serving.peek().is_none()
             || serving.any(|generation| {
                 let types = &self.generations[&generation].plan.types;
-                self.slots(generation).any(|instance| types.get(&instance.process_type).is_some_and(|plan| plan.is_routed))
+                self.slots(generation).any(|instance| {
+                    types
+                        .get(&instance.process_type)
+                        .is_some_and(|plan| plan.is_routed)
+                })
             })
     }
 
@@ -645,24 +801,56 @@ impl Supervisor {
     /// A type that must be alone waits until no other generation has one.
     fn may_start(&self, generation: Generation, process_type: &ProcessType) -> bool {
         let era = &self.generations[&generation];
-        if era.plan.types.get(process_type).is_some_and(|plan| plan.overlap) {
+        if era
+            .plan
+            .types
+            .get(process_type)
+            .is_some_and(|plan| plan.overlap)
+        {
             return true;
         }
-        let is_its_turn = if self.incoming == Some(generation) { era.claims } else { !self.is_claimed() };
+        let is_its_turn = if self.incoming == Some(generation) {
+            era.claims
+        } else {
+            !self.is_claimed()
+        };
         let is_alone = !self.processes.values().any(|process| {
             process.generation != generation && process.instance.process_type == *process_type
         });
         is_its_turn && is_alone
     }
 
-    fn start(&mut self, generation: Generation, instance: Instance, now: Moment, actions: &mut Vec<Action>) {
+    fn start(
+        &mut self,
+        generation: Generation,
+        instance: Instance,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
         let id = ProcessId(self.next_process);
         self.next_process += 1;
-        let plan = self.generations.get(&generation).and_then(|era| era.plan.types.get(&instance.process_type));
-        let within = plan.map_or(SETTLE, |plan| if plan.is_routed { plan.ready_within } else { SETTLE });
-        let phase = Phase::Starting { until: now + within };
-        let process =
-            Process { generation, instance: instance.clone(), phase, since: now, was_routed: false, is_unready: false };
+        let plan = self
+            .generations
+            .get(&generation)
+            .and_then(|era| era.plan.types.get(&instance.process_type));
+        let within = plan.map_or(SETTLE, |plan| {
+            if plan.is_routed {
+                plan.ready_within
+            } else {
+                SETTLE
+            }
+        });
+        let phase = Phase::Starting {
+            until: now + within,
+        };
+        let process = Process {
+            generation,
+            instance: instance.clone(),
+            phase,
+            since: now,
+            was_routed: false,
+            is_unready: false,
+        };
         self.processes.insert(id, process);
         actions.push(Action::Start(id, generation, instance));
     }
@@ -671,9 +859,17 @@ impl Supervisor {
         let is_needed = |generation: &Generation| {
             self.current == Some(*generation)
                 || self.incoming == Some(*generation)
-                || self.processes.values().any(|process| process.generation == *generation)
+                || self
+                    .processes
+                    .values()
+                    .any(|process| process.generation == *generation)
         };
-        let gone: Vec<Generation> = self.generations.keys().copied().filter(|generation| !is_needed(generation)).collect();
+        let gone: Vec<Generation> = self
+            .generations
+            .keys()
+            .copied()
+            .filter(|generation| !is_needed(generation))
+            .collect();
         for generation in gone {
             self.generations.remove(&generation);
             actions.push(Action::Forget(generation));
@@ -701,3 +897,6 @@ fn split_mix(state: &mut u64) -> u64 {
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
 }
+
+#[cfg(test)]
+mod tests;
