@@ -8,5 +8,6 @@ pub mod fs;
 pub mod lock;
 pub mod output_fd;
 pub mod sandbox;
+mod syscall;
 
 pub use fs::{At, PathError};

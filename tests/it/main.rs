@@ -10,6 +10,7 @@ mod build_apps;
 mod readonly;
 mod release_run;
 mod reproducible;
+mod sandbox;
 mod secrets;
 mod spec;
 mod stop;

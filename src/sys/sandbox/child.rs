@@ -1,15 +1,37 @@
-//! The caller's side of a running sandbox.
+//! The caller's side: starting a sandbox, and the hold on a running one.
 
-use std::os::fd::BorrowedFd;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
-use crate::sys::sandbox::Program;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::MemfdFlags;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+
 use crate::sys::sandbox::SandboxError;
 use crate::sys::sandbox::Spec;
 use crate::sys::sandbox::Streams;
+use crate::sys::sandbox::channel;
+use crate::sys::sandbox::channel::Patience;
+use crate::sys::sandbox::channel::Received;
+use crate::sys::sandbox::error::setup;
+use crate::sys::sandbox::terminal;
+use crate::sys::sandbox::terminal::Lent;
+use crate::sys::sandbox::terminal::Seat;
+use crate::sys::sandbox::wire;
+use crate::sys::sandbox::wire::Order;
+use crate::sys::sandbox::wire::Report;
 
 /// The name by which `main` knows that it was started as the shim.
 pub const SHIM: &str = "slug-shim";
+
+/// The shim's only argument. It does nothing for the shim; a program that knows no shim, such as
+/// a test binary that forgot to name one, refuses it instead of starting over from `main`.
+const SHIM_ARGUMENT: &str = "--sandbox-shim";
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +64,15 @@ pub enum Scope {
 /// A started process. Dropping it closes the lifeline: all in the sandbox are killed.
 #[derive(Debug)]
 pub struct Child {
-    _todo: (),
+    pid: Pid,
+    init: OwnedFd,
+    lifeline: OwnedFd,
+    /// Reports that came before the init's pid was known.
+    early: VecDeque<Report>,
+    executed: bool,
+    reaped: bool,
+    ended: Option<Exit>,
+    lent: Option<Lent>,
 }
 
 /// Starts the program of `spec` with this very program as the shim; returns when it was
@@ -51,67 +81,270 @@ pub struct Child {
 /// Blocks for a few milliseconds and for as long as `Spec::prepare` works: a reactor uses
 /// `launch` and `Child::started`.
 pub fn spawn(spec: &Spec, streams: Streams) -> Result<Child, SandboxError> {
-    let child = launch(Path::new("/proc/self/exe"), spec, streams)?;
+    let mut child = launch(Path::new("/proc/self/exe"), spec, streams)?;
     child.started()?;
     Ok(child)
 }
 
 /// Begins the sandbox of `spec` with the program `shim`, whose `main` calls `shim()` when its
 /// `argv[0]` is `SHIM`. Tests name the built `slug`; all else uses `spawn`.
+///
+/// Returns once the sandbox has its init, in a millisecond or two; what comes of it, tells `Child::started`.
 pub fn launch(shim: &Path, spec: &Spec, streams: Streams) -> Result<Child, SandboxError> {
-    let _ = (shim, spec, streams);
-    todo!()
+    let Streams {
+        stdin,
+        stdout,
+        stderr,
+    } = streams;
+    let (seat, lent) = if spec.terminal {
+        terminal::seat(stdin.as_fd()).map_err(|error| setup("look at the terminal", error))?
+    } else {
+        (Seat::Away, None)
+    };
+    let (lifeline, theirs) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(|error| setup("make the lifeline", error.into()))?;
+    let order =
+        memory_file(&Order::encode(spec, seat)).map_err(|error| setup("write the order", error))?;
+    channel::send_descriptors(lifeline.as_fd(), &[order.as_fd(), stdin.as_fd()])
+        .map_err(|error| setup("send the order", error))?;
+    let ended = run_shim(shim, theirs, stdout, stderr)?;
+    let (pid, early) = init_pid(lifeline.as_fd(), shim, &ended)?;
+    let init = rustix::process::pidfd_open(pid, PidfdFlags::empty())
+        .map_err(|error| setup("watch over the sandbox", error.into()))?;
+    Ok(Child {
+        pid,
+        init,
+        lifeline,
+        early,
+        executed: false,
+        reaped: false,
+        ended: None,
+        lent,
+    })
+}
+
+/// A file without a name, which only its descriptor leads to: no path shows the environment in it.
+fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
+    use std::io::Write as _;
+    let file = rustix::fs::memfd_create("slug-order", MemfdFlags::CLOEXEC)?;
+    let mut file = std::fs::File::from(file);
+    file.write_all(bytes)?;
+    Ok(file.into())
+}
+
+/// Runs the shim to its end, which comes as soon as it cloned the init; says how it ended.
+fn run_shim(
+    shim: &Path,
+    socket: OwnedFd,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+) -> Result<String, SandboxError> {
+    // No `pre_exec` and no uid: so std uses vfork, and nothing runs between fork and exec.
+    let mut command = Command::new(shim);
+    command.arg0(SHIM).arg(SHIM_ARGUMENT).env_clear();
+    command
+        .stdin(Stdio::from(socket))
+        .stdout(Stdio::from(stdout))
+        .stderr(Stdio::from(stderr));
+    let mut process = command
+        .spawn()
+        .map_err(|error| setup(&format!("start the shim `{}`", shim.display()), error))?;
+    // Fails only where the caller ignores SIGCHLD; the shim is gone then all the same.
+    Ok(process
+        .wait()
+        .map_or_else(|error| error.to_string(), |status| status.to_string()))
+}
+
+/// The init's pid, from what the shim left in the socket, and what the init itself may have
+/// reported before that.
+fn init_pid(
+    lifeline: BorrowedFd<'_>,
+    shim: &Path,
+    ended: &str,
+) -> Result<(Pid, VecDeque<Report>), SandboxError> {
+    let silent = || {
+        setup(
+            &format!("start the shim `{}`", shim.display()),
+            io::Error::other(ended.to_owned()),
+        )
+    };
+    let mut early = VecDeque::new();
+    while let Heard::Report(report) = hear(lifeline, Patience::DoNotWait)? {
+        match report {
+            Report::Init { pid } => {
+                return Ok((Pid::from_raw(pid.cast_signed()).ok_or_else(silent)?, early));
+            }
+            other => early.push_back(other),
+        }
+    }
+    match early.pop_front() {
+        Some(Report::Failed(error)) => Err(error),
+        _ => Err(silent()),
+    }
+}
+
+/// What came over the lifeline.
+enum Heard {
+    Report(Report),
+    Nothing,
+    /// The init has ended, or is about to.
+    Closed,
+}
+
+fn hear(lifeline: BorrowedFd<'_>, patience: Patience) -> Result<Heard, SandboxError> {
+    let heard = match channel::receive(lifeline, patience) {
+        Ok(Received::Message(bytes)) => Report::decode(&bytes).map(Heard::Report),
+        Ok(Received::Nothing) => Ok(Heard::Nothing),
+        Ok(Received::Closed) => Ok(Heard::Closed),
+        Err(error) => Err(error),
+    };
+    heard.map_err(|error| setup("hear from the sandbox", error))
 }
 
 impl Child {
     /// The init of the sandbox, as the host numbers it; for people, never to signal it.
     pub fn pid(&self) -> u32 {
-        todo!()
+        self.pid.as_raw_pid().cast_unsigned()
     }
 
-    /// Waits until the program was executed, or says why it was not. At once if that is known;
-    /// `report_fd` tells when it will be.
-    pub fn started(&self) -> Result<(), SandboxError> {
-        todo!()
+    /// Waits until the program was executed, or says why it was not; in that case all is over.
+    pub fn started(&mut self) -> Result<(), SandboxError> {
+        while !self.try_started()? {
+            readable(self.lifeline.as_fd(), Patience::Wait)?;
+        }
+        Ok(())
     }
 
-    /// Readable when `started` will not block: to be watched with `poll`.
+    /// As `started`, without waiting: whether it was executed, as far as is known.
+    pub fn try_started(&mut self) -> Result<bool, SandboxError> {
+        while !self.executed {
+            match self.next(Patience::DoNotWait)? {
+                Heard::Nothing => return Ok(false),
+                Heard::Closed => {
+                    self.reap()?;
+                    let source = io::Error::other("the sandbox was killed");
+                    return Err(setup("start the program", source));
+                }
+                heard => self.take(heard)?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Readable when `try_started`, having said no, will know more: to be watched with `poll`.
     pub fn report_fd(&self) -> BorrowedFd<'_> {
-        todo!()
+        self.lifeline.as_fd()
     }
 
     /// Readable when the sandbox is empty: to be watched with `poll`.
     pub fn exited_fd(&self) -> BorrowedFd<'_> {
-        todo!()
+        self.init.as_fd()
     }
 
     /// Sends a signal; a process that has ended is no error.
     pub fn signal(&self, signal: i32, scope: Scope) {
-        let _ = (signal, scope);
-        todo!()
+        let _ = channel::send(
+            self.lifeline.as_fd(),
+            &wire::Command { signal, scope }.encode(),
+        );
     }
 
     /// Kills everything in the sandbox.
     pub fn kill(&self) {
-        todo!()
+        if !self.reaped {
+            // It can only fail where the init has ended already.
+            let _ = rustix::process::pidfd_send_signal(&self.init, Signal::KILL);
+        }
     }
 
-    /// Waits until the sandbox is empty; says how the executed process ended.
+    /// Waits until the sandbox is empty; says how the executed process ended: by SIGKILL, if the
+    /// sandbox was killed as a whole.
     pub fn wait(&mut self) -> Result<Exit, SandboxError> {
-        todo!()
+        while !self.reaped {
+            let heard = self.next(Patience::Wait)?;
+            self.take(heard)?;
+        }
+        Ok(self.ended.unwrap_or(Exit::Signal(libc::SIGKILL)))
     }
 
     /// As `wait`, if it has ended.
     pub fn try_wait(&mut self) -> Result<Option<Exit>, SandboxError> {
-        todo!()
+        if !self.reaped && !readable(self.init.as_fd(), Patience::DoNotWait)? {
+            return Ok(None);
+        }
+        self.wait().map(Some)
+    }
+
+    fn next(&mut self, patience: Patience) -> Result<Heard, SandboxError> {
+        match self.early.pop_front() {
+            Some(report) => Ok(Heard::Report(report)),
+            None => hear(self.lifeline.as_fd(), patience),
+        }
+    }
+
+    fn take(&mut self, heard: Heard) -> Result<(), SandboxError> {
+        match heard {
+            Heard::Nothing | Heard::Report(Report::Init { .. }) => {}
+            Heard::Report(Report::Executed) => self.executed = true,
+            Heard::Report(Report::Ended(exit)) => {
+                self.ended = Some(exit);
+                self.executed = true;
+            }
+            Heard::Report(Report::Failed(error)) => {
+                self.reap()?;
+                return Err(error);
+            }
+            Heard::Closed => self.reap()?,
+        }
+        Ok(())
+    }
+
+    /// Waits for the init, and with it for all in the sandbox; gives the terminal back.
+    fn reap(&mut self) -> Result<(), SandboxError> {
+        readable(self.init.as_fd(), Patience::Wait)?;
+        let options = WaitIdOptions::EXITED;
+        match rustix::io::retry_on_intr(|| {
+            rustix::process::waitid(WaitId::PidFd(self.init.as_fd()), options)
+        }) {
+            // A caller that ignores SIGCHLD has no children to wait for.
+            Ok(_) | Err(rustix::io::Errno::CHILD) => {}
+            Err(error) => return Err(setup("wait for the sandbox", error.into())),
+        }
+        self.reaped = true;
+        self.lent = None;
+        Ok(())
     }
 }
 
-/// Work done inside the sandbox, right before the exec: gets `Spec::prepare`, may change the program.
-pub type Prepare = fn(serde_json::Value, &mut Program) -> Result<(), String>;
+/// Whether a descriptor is readable, or its other end closed.
+fn readable(fd: BorrowedFd<'_>, patience: Patience) -> Result<bool, SandboxError> {
+    const NOW: Timespec = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let limit = if patience == Patience::Wait {
+        None
+    } else {
+        Some(&NOW)
+    };
+    let mut watched = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    let count = rustix::io::retry_on_intr(|| rustix::event::poll(&mut watched, limit));
+    count
+        .map(|count| count > 0)
+        .map_err(|error| setup("wait for the sandbox", error.into()))
+}
 
-/// The life of the shim: `main` calls it, before any thread, when `argv[0]` is `SHIM`. Returns the exit code if it fails early.
-pub fn shim(prepare: Prepare) -> std::process::ExitCode {
-    let _ = prepare;
-    todo!()
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.kill();
+            // Nobody is left to tell of a failure; the lifeline closes right after.
+            let _ = self.reap();
+        }
+    }
 }

@@ -64,6 +64,38 @@ pub enum SandboxError {
     Prepare(String),
 }
 
+/// A step that failed.
+pub(super) fn setup(step: &str, source: io::Error) -> SandboxError {
+    SandboxError::Setup {
+        step: step.to_owned(),
+        source,
+    }
+}
+
+/// A call that makes or fills a namespace and failed: a refusal, if the error says so.
+/// The facts are those of the caller's machine, which adds them.
+pub(super) fn refused(call: &str, source: io::Error) -> SandboxError {
+    use rustix::io::Errno;
+    // ENOSPC and EUSERS: a limit on namespaces. ENOSYS: a kernel or a filter without the call.
+    const REFUSALS: [Errno; 6] = [
+        Errno::PERM,
+        Errno::ACCESS,
+        Errno::NOSPC,
+        Errno::USERS,
+        Errno::NOSYS,
+        Errno::INVAL,
+    ];
+    let refusal = Errno::from_io_error(&source).is_some_and(|errno| REFUSALS.contains(&errno));
+    match refusal {
+        true => SandboxError::Refused {
+            call: call.to_owned(),
+            source,
+            facts: Facts::default(),
+        },
+        false => setup(call, source),
+    }
+}
+
 /// What on this machine may be the reason that namespaces are refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {

@@ -11,22 +11,34 @@
 //!
 //! Knows no app, no release, no buildpack: a `Spec` says it all.
 
+mod base;
+mod channel;
 mod child;
 mod error;
+mod identity;
+mod init;
+mod limits;
+mod overlay;
+mod program;
+mod root;
+mod scope;
+mod shim;
 mod spec;
+mod terminal;
+mod wire;
 
 pub use child::Child;
 pub use child::Exit;
-pub use child::Prepare;
 pub use child::SHIM;
 pub use child::Scope;
 pub use child::launch;
-pub use child::shim;
 pub use child::spawn;
 pub use error::Facts;
 pub use error::SandboxError;
+pub use shim::shim;
 pub use spec::Mount;
 pub use spec::Network;
+pub use spec::Prepare;
 pub use spec::Program;
 pub use spec::Spec;
 pub use spec::Streams;

@@ -104,3 +104,7 @@ pub struct Streams {
     /// Descriptor 2.
     pub stderr: OwnedFd,
 }
+
+/// Work done inside the sandbox, right before the exec: gets `Spec::prepare`, may change the
+/// program. Its error is shown to the user as it is.
+pub type Prepare = fn(serde_json::Value, &mut Program) -> Result<(), String>;

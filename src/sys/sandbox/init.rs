@@ -1,0 +1,264 @@
+//! The first process of a sandbox: it sets the sandbox up, starts the program,
+//! reaps, forwards signals, tells how the program ended. With it the kernel ends
+//! every process in the sandbox, so all that it does at the end is to end.
+
+use std::ffi::OsStr;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketType};
+use rustix::pipe::PipeFlags;
+use rustix::process::{DumpableBehavior, Pid, WaitOptions, WaitStatus};
+
+use crate::sys::sandbox::Exit;
+use crate::sys::sandbox::Mount;
+use crate::sys::sandbox::Network;
+use crate::sys::sandbox::Prepare;
+use crate::sys::sandbox::SandboxError;
+use crate::sys::sandbox::Scope;
+use crate::sys::sandbox::Spec;
+use crate::sys::sandbox::base;
+use crate::sys::sandbox::channel;
+use crate::sys::sandbox::channel::Patience;
+use crate::sys::sandbox::channel::Received;
+use crate::sys::sandbox::error::setup;
+use crate::sys::sandbox::identity::Identity;
+use crate::sys::sandbox::overlay;
+use crate::sys::sandbox::program;
+use crate::sys::sandbox::root::GUARDED;
+use crate::sys::sandbox::root::Kind;
+use crate::sys::sandbox::root::READ_ONLY;
+use crate::sys::sandbox::root::Root;
+use crate::sys::sandbox::root::file_system;
+use crate::sys::sandbox::root::kind_of;
+use crate::sys::sandbox::scope;
+use crate::sys::sandbox::wire::Command;
+use crate::sys::sandbox::wire::Order;
+use crate::sys::sandbox::wire::Report;
+use crate::sys::syscall;
+
+/// The whole life of the init; `caller` is the lifeline.
+pub(super) fn live(caller: &OwnedFd, order: Order, identity: &Identity, prepare: Prepare) -> ! {
+    let lived = set_up(&order.spec, identity)
+        .and_then(|()| start(order, prepare))
+        .and_then(|started| {
+            watch(caller, started).map_err(|error| setup("watch over the sandbox", error))
+        });
+    if let Err(error) = lived {
+        // A caller that is gone needs no report.
+        let _ = channel::send(caller.as_fd(), &Report::Failed(error).encode());
+    }
+    syscall::exit_now(0)
+}
+
+/// Makes the sandbox around this process, and gives up every right to change it.
+fn set_up(spec: &Spec, identity: &Identity) -> Result<(), SandboxError> {
+    syscall::hold_back(syscall::ALL_SIGNALS).map_err(|error| setup("hold signals back", error))?;
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
+    rustix::thread::set_name(c"slug-init").map_err(|error| setup("take a name", error.into()))?;
+    identity.map()?;
+    if spec.network == Network::None {
+        loopback().map_err(|error| setup("bring up the loopback network", error))?;
+    }
+    let root = Root::new()?;
+    let home = spec.program.env.get(OsStr::new("HOME"));
+    base::lay_out(&root, identity, home.map_or(OsStr::new(""), |home| home))?;
+    for mount in &spec.mounts {
+        put(&root, mount, identity)?;
+    }
+    root.enter()?;
+    for stream in [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ] {
+        identity.own_pipe(stream)?;
+    }
+    identity.take_on()?;
+    scope::restrict()?;
+    // The program has the same uid: it is not to trace the init.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|error| setup("hide the memory of the init", error.into()))
+}
+
+fn loopback() -> io::Result<()> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    syscall::loopback_up(socket.as_fd())
+}
+
+/// Puts one mount of the spec over what is there.
+fn put(root: &Root, mount: &Mount, identity: &Identity) -> Result<(), SandboxError> {
+    match mount {
+        Mount::Bind {
+            from,
+            to,
+            read_only,
+        } => root.bind(from, to, if *read_only { READ_ONLY } else { GUARDED }),
+        Mount::File { to, bytes } => root.file(to, bytes),
+        Mount::Scratch { to } => {
+            let (uid, gid) = (identity.uid.to_string(), identity.gid.to_string());
+            let memory = file_system(
+                "tmpfs",
+                &[("mode", "0700"), ("uid", &uid), ("gid", &gid)],
+                GUARDED,
+            )?;
+            root.attach(memory.as_fd(), to, Kind::Folder)
+        }
+        Mount::Overlay { lower, upper, to } => match (lower.as_slice(), upper) {
+            // One folder over nothing needs no overlay.
+            ([], Some((upper, _))) => root.bind(upper, to, GUARDED),
+            ([only], None) => root.bind(only, to, READ_ONLY),
+            ([], None) => root.attach(
+                file_system("tmpfs", &[("mode", "0755")], READ_ONLY)?.as_fd(),
+                to,
+                Kind::Folder,
+            ),
+            (lower, upper) => {
+                let failed = |source| SandboxError::Overlay {
+                    to: to.clone(),
+                    source,
+                };
+                let mount = overlay::overlay(root, lower, upper.as_ref()).map_err(failed)?;
+                let kind = kind_of(mount.as_fd()).map_err(failed)?;
+                root.attach(mount.as_fd(), to, kind)
+            }
+        },
+    }
+}
+
+/// The process that is, or will be, the program.
+struct Started {
+    leader: Pid,
+    /// Holds the words of its failure until the exec closes it.
+    failure: OwnedFd,
+}
+
+fn start(order: Order, prepare: Prepare) -> Result<Started, SandboxError> {
+    let failed = |error: rustix::io::Errno| setup("start the process", error.into());
+    let (failure, words) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+    // SAFETY: the init was cloned from the shim, which has a single thread, and started none.
+    #[expect(unsafe_code, reason = "a fork; see above")]
+    let forked = unsafe { syscall::clone(libc::SIGCHLD) }
+        .map_err(|error| setup("start the process", error))?;
+    let Some(pid) = forked else {
+        let error = Report::Failed(program::become_program(order, prepare));
+        let _ = rustix::io::write(&words, &error.encode());
+        syscall::exit_now(127)
+    };
+    let leader = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or(rustix::io::Errno::RANGE)
+        .map_err(failed)?;
+    let_go().map_err(|error| setup("let go of the standard streams", error))?;
+    Ok(Started { leader, failure })
+}
+
+/// Leaves the streams to the program, so that their readers see its end; leaves the terminal's
+/// session, so that Ctrl-Z finds nobody to stop the program for.
+fn let_go() -> io::Result<()> {
+    let null = rustix::fs::open(
+        Path::new("/dev/null"),
+        OFlags::RDWR | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    rustix::process::setsid()?;
+    Ok(())
+}
+
+/// Serves until the program ended or the caller is gone.
+fn watch(caller: &OwnedFd, started: Started) -> io::Result<()> {
+    let signals = syscall::signalfd(syscall::only(libc::SIGCHLD))?;
+    let Started { leader, failure } = started;
+    let mut failure = Some(failure);
+    loop {
+        let ready = wait_for(&[
+            Some(caller.as_fd()),
+            Some(signals.as_fd()),
+            failure.as_ref().map(|fd| fd.as_fd()),
+        ])?;
+        let [caller_ready, signals_ready, failure_ready] = ready;
+        if failure_ready && let Some(failure) = failure.take() {
+            report_start(caller.as_fd(), failure)?;
+        }
+        if signals_ready && let Some(exit) = reap(signals.as_fd(), leader)? {
+            if let Some(failure) = failure.take() {
+                report_start(caller.as_fd(), failure)?;
+            }
+            return channel::send(caller.as_fd(), &Report::Ended(exit).encode());
+        }
+        if caller_ready {
+            match channel::receive(caller.as_fd(), Patience::DoNotWait)? {
+                Received::Message(message) => deliver(Command::decode(&message)?, leader),
+                Received::Nothing => {}
+                Received::Closed => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Which of the descriptors are readable, or closed at the other end.
+fn wait_for<const N: usize>(fds: &[Option<BorrowedFd<'_>>; N]) -> io::Result<[bool; N]> {
+    let mut watched: Vec<PollFd<'_>> = fds
+        .iter()
+        .flatten()
+        .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
+        .collect();
+    rustix::io::retry_on_intr(|| rustix::event::poll(&mut watched, None))?;
+    let mut happened = watched.iter().map(|fd| !fd.revents().is_empty());
+    Ok(fds.map(|fd| fd.is_some() && happened.next().unwrap_or(false)))
+}
+
+/// The exec closed the pipe, or its failure is in it.
+fn report_start(caller: BorrowedFd<'_>, failure: OwnedFd) -> io::Result<()> {
+    let mut words = Vec::new();
+    std::fs::File::from(failure).read_to_end(&mut words)?;
+    let report = if words.is_empty() {
+        Report::Executed.encode()
+    } else {
+        words
+    };
+    channel::send(caller, &report)
+}
+
+/// Reaps all that ended; says how the leader did, if it is among them.
+fn reap(signals: BorrowedFd<'_>, leader: Pid) -> io::Result<Option<Exit>> {
+    const SIGNALFD_SIGINFO_BYTES: usize = 128;
+    // One record at most: the same signal is pending once, however many children ended.
+    match rustix::io::read(signals, &mut [0; SIGNALFD_SIGINFO_BYTES]) {
+        Ok(_) | Err(rustix::io::Errno::AGAIN) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut exit = None;
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if pid == leader => exit = exit_of(status),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(exit),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn exit_of(status: WaitStatus) -> Option<Exit> {
+    status
+        .exit_status()
+        .map(Exit::Code)
+        .or(status.terminating_signal().map(Exit::Signal))
+}
+
+/// A process that has ended, or a number that is no signal, is no error.
+fn deliver(command: Command, leader: Pid) {
+    let Command { signal, scope } = command;
+    let whom = match scope {
+        Scope::All => syscall::ALL_OTHERS,
+        Scope::Leader => leader.as_raw_pid(),
+    };
+    let _ = syscall::kill(whom, signal);
+}

@@ -1,0 +1,92 @@
+//! The shim: this same binary, executed afresh, so with a single thread and
+//! nothing of its caller's memory. It clones the init as a child of the caller,
+//! and is gone.
+
+use std::fs;
+use std::io::{self, Read as _, Seek as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::ExitCode;
+
+use crate::sys::sandbox::Network;
+use crate::sys::sandbox::Prepare;
+use crate::sys::sandbox::SandboxError;
+use crate::sys::sandbox::channel;
+use crate::sys::sandbox::error::refused;
+use crate::sys::sandbox::error::setup;
+use crate::sys::sandbox::identity::Identity;
+use crate::sys::sandbox::init;
+use crate::sys::sandbox::wire::Order;
+use crate::sys::sandbox::wire::Report;
+use crate::sys::syscall;
+use crate::sys::syscall::Descriptors;
+
+/// As 125 of `slug run`: not the program failed, but what starts it.
+const FAILED: u8 = 125;
+
+/// The life of the shim: `main` calls it, before any thread, when `argv[0]` is `SHIM`.
+///
+/// Its standard input is the socket on which the caller sent the order; standard output and error
+/// are already those of the program.
+pub fn shim(prepare: Prepare) -> ExitCode {
+    let Ok((caller, order)) = take_order() else {
+        return ExitCode::from(FAILED); // not started by `launch`: there is nobody to tell
+    };
+    let report = match order.and_then(|order| clone_init(&caller, order, prepare)) {
+        Ok(pid) => Report::Init { pid },
+        Err(error) => Report::Failed(error),
+    };
+    match channel::send(caller.as_fd(), &report.encode()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(FAILED),
+    }
+}
+
+/// Moves the socket off standard input, and puts the program's there.
+fn take_order() -> io::Result<(OwnedFd, Result<Order, SandboxError>)> {
+    // What the caller failed to mark close-on-exec ends here.
+    syscall::close_from(3, Descriptors::Close)?;
+    let caller = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let [order, stdin] = channel::receive_descriptors(caller.as_fd())?;
+    rustix::stdio::dup2_stdin(&stdin)?;
+    Ok((
+        caller,
+        read_order(order).map_err(|error| setup("read the order", error)),
+    ))
+}
+
+fn read_order(order: OwnedFd) -> io::Result<Order> {
+    let mut file = fs::File::from(order);
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Order::decode(&bytes)
+}
+
+/// Clones the init into fresh namespaces, as a child of the caller; gives its pid.
+fn clone_init(caller: &OwnedFd, order: Order, prepare: Prepare) -> Result<u32, SandboxError> {
+    let identity = Identity::of_caller(order.spec.uid)?;
+    alone().map_err(|error| setup("clone the init", error))?;
+    let mut flags =
+        libc::CLONE_PARENT | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
+    if identity.namespace {
+        flags |= libc::CLONE_NEWUSER;
+    }
+    if order.spec.network == Network::None {
+        flags |= libc::CLONE_NEWNET;
+    }
+    // SAFETY: `alone` just counted one thread, and a process with one thread is the only one who can start another.
+    #[expect(unsafe_code, reason = "a clone; see above")]
+    let cloned = unsafe { syscall::clone(flags) }.map_err(|error| refused("clone", error))?;
+    match cloned {
+        Some(pid) => Ok(pid),
+        None => init::live(caller, order, &identity, prepare),
+    }
+}
+
+/// Whether this process has a single thread.
+fn alone() -> io::Result<()> {
+    match fs::read_dir("/proc/self/task")?.count() {
+        1 => Ok(()),
+        count => Err(io::Error::other(format!("the shim has {count} threads"))),
+    }
+}
