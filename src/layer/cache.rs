@@ -20,6 +20,8 @@
 //! A new version of a buildpack invalidates nothing by itself: the buildpack
 //! sees its old metadata and decides.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Why a layer was packed anew.
@@ -36,4 +38,16 @@ pub enum Change {
     BlobGone,
     /// It is asked for in another compression.
     Compression,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::New => "it is new",
+            Self::Written => "the buildpack wrote in it",
+            Self::Remade => "the buildpack made it again",
+            Self::BlobGone => "its blob was no more in the store",
+            Self::Compression => "it is compressed in another way",
+        })
+    }
 }

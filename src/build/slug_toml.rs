@@ -1,0 +1,263 @@
+//! `slug.toml`: the app's name, its config contract, how its processes run.
+//! Unknown keys are warned about: a newer slug may know them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ident::{AppName, EnvKey, ProcessType};
+use crate::layer::TomlError;
+use crate::layer::toml_file;
+use crate::sys::fs::read_plain;
+
+/// What the file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct SlugToml {
+    /// The app's name, if nothing else names it.
+    pub(super) app: Option<AppName>,
+    /// The config contract, checked before a release is made.
+    #[serde(default)]
+    pub(super) env: BTreeMap<EnvKey, Need>,
+    /// How processes run.
+    #[serde(default)]
+    pub(super) process: BTreeMap<ProcessType, Process>,
+}
+
+/// What is declared of one config var.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Need {
+    #[serde(default)]
+    required: bool,
+    #[serde(default)]
+    secret: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+}
+
+/// How the processes of one type run; what is left out is the runner's to decide.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Process {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instances: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Check>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ready_within: Option<TimeSpan>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grace: Option<TimeSpan>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_signal: Option<StopSignal>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlap: Option<bool>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Check {
+    path: UrlPath,
+}
+
+/// A text that was found to be of its form, with what the form is.
+macro_rules! text {
+    ($name:ident, $expected:literal, $fits:expr) => {
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(try_from = "String")]
+        struct $name(String);
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                let fits: fn(&str) -> bool = $fits;
+                if fits(&text) {
+                    Ok(Self(text))
+                } else {
+                    Err(format!("{text:?} is not {}", $expected))
+                }
+            }
+        }
+    };
+}
+
+text!(
+    TimeSpan,
+    "a time (expected a number and ms, s, m or h, such as `30s`)",
+    |text| {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        (1..=9).contains(&digits) && ["ms", "s", "m", "h"].contains(&&text[digits..])
+    }
+);
+text!(
+    StopSignal,
+    "a stop signal (expected TERM, INT, QUIT, HUP, USR1, USR2 or WINCH)",
+    |text| {
+        let name = text.strip_prefix("SIG").unwrap_or(text);
+        ["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH"].contains(&name)
+    }
+);
+text!(
+    UrlPath,
+    "the path of a URL (expected `/` and printable characters)",
+    |text| { text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) }
+);
+
+const TOP_KEYS: [&str; 3] = ["app", "env", "process"];
+const ENV_KEYS: [&str; 3] = ["required", "secret", "description"];
+const PROCESS_KEYS: [&str; 6] = [
+    "instances",
+    "check",
+    "ready_within",
+    "grace",
+    "stop_signal",
+    "overlap",
+];
+const CHECK_KEYS: [&str; 1] = ["path"];
+
+impl SlugToml {
+    /// Reads the file in the folder of an app, and what its author should know of it.
+    pub(super) fn read(folder: &Path) -> Result<(Self, Vec<String>), TomlError> {
+        let path = folder.join("slug.toml");
+        let bytes = read_plain(&path, toml_file::TOML_BYTES_MAX)?;
+        bytes.map_or_else(
+            || Ok((Self::default(), Vec::new())),
+            |bytes| Self::parse(&bytes, &path),
+        )
+    }
+
+    fn parse(bytes: &[u8], path: &Path) -> Result<(Self, Vec<String>), TomlError> {
+        let read: Self = toml_file::parse_bytes(bytes, path)?;
+        // Parsed twice, because the walk that finds unknown keys loses the places of errors.
+        let mut warnings = Vec::new();
+        let text = String::from_utf8_lossy(bytes);
+        if let Ok(document) = toml::Deserializer::parse(&text) {
+            let _: Result<Self, _> = serde_ignored::deserialize(document, |key| {
+                warnings.push(unknown_key(&key.to_string()));
+            });
+        }
+        Ok((read, warnings))
+    }
+
+    /// The labels by which the slug carries it: the contract and how processes run, as JSON.
+    pub(super) fn labels(&self) -> BTreeMap<String, String> {
+        let Self {
+            app: _,
+            env,
+            process,
+        } = self;
+        let mut labels = BTreeMap::new();
+        if !env.is_empty() {
+            labels.insert(
+                "slug.contract".to_owned(),
+                serde_json::json!(env).to_string(),
+            );
+        }
+        if !process.is_empty() {
+            labels.insert(
+                "slug.process".to_owned(),
+                serde_json::json!(process).to_string(),
+            );
+        }
+        labels
+    }
+}
+
+/// `process.web.grase` → what it may have been meant to be.
+fn unknown_key(key: &str) -> String {
+    let parts: Vec<&str> = key.split('.').collect();
+    let last = parts.last().copied().unwrap_or_default();
+    let known: &[&str] = match parts.as_slice() {
+        [_] => &TOP_KEYS,
+        ["env", ..] => &ENV_KEYS,
+        ["process", _, "check", _] => &CHECK_KEYS,
+        _ => &PROCESS_KEYS,
+    };
+    match known.iter().min_by_key(|name| distance(last, name)) {
+        Some(nearest) if distance(last, nearest) <= 3 => {
+            format!("slug.toml: the key `{key}` is unknown (did you mean `{nearest}`?)")
+        }
+        _ => format!(
+            "slug.toml: the key `{key}` is unknown (known are {})",
+            known.join(", ")
+        ),
+    }
+}
+
+/// How many letters must be put in, left out or replaced (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (line, letter) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, other_letter) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *other_letter);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<(SlugToml, Vec<String>), TomlError> {
+        SlugToml::parse(text.as_bytes(), Path::new("slug.toml"))
+    }
+
+    #[test]
+    fn the_contract_and_the_processes_become_labels() {
+        let text = "app = \"shop\"\n[env.A]\nrequired = true\n[process.web]\ncheck = { path = \"/up\" }\ngrace = \"3s\"\n";
+        let (read, warnings) = parse(text).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let labels = read.labels();
+        assert_eq!(
+            labels["slug.contract"],
+            r#"{"A":{"required":true,"secret":false}}"#
+        );
+        assert_eq!(
+            labels["slug.process"],
+            r#"{"web":{"check":{"path":"/up"},"grace":"3s"}}"#
+        );
+        assert!(parse("").unwrap().0.labels().is_empty());
+    }
+
+    #[test]
+    fn an_unknown_key_is_warned_about_with_the_nearest_known_one() {
+        let (_, warnings) =
+            parse("ap = \"x\"\n[process.web]\ngrase = \"3s\"\n[env.A]\nxyzzyx = 1\n").unwrap();
+        let expected = [
+            "slug.toml: the key `ap` is unknown (did you mean `app`?)",
+            "slug.toml: the key `process.web.grase` is unknown (did you mean `grace`?)",
+            "slug.toml: the key `env.A.xyzzyx` is unknown (known are required, secret, description)",
+        ];
+        let mut warnings = warnings;
+        warnings.sort();
+        let mut expected = expected.map(str::to_owned);
+        expected.sort();
+        assert_eq!(warnings, expected);
+    }
+
+    #[test]
+    fn an_error_names_its_place() {
+        for (text, place) in [
+            ("app = \"Shop\"\n", "line 1, column 7"),
+            ("[process.web]\ngrace = \"3 s\"\n", "line 2, column 9"),
+            (
+                "[process.web]\nstop_signal = \"KILL\"\n",
+                "line 2, column 15",
+            ),
+            ("[process.web]\ninstances = -1\n", "line 2, column 13"),
+            (
+                "[process.web]\ncheck = { path = \"x\" }\n",
+                "line 2, column 18",
+            ),
+            ("[env.PORT]\n", "line 1, column"),
+            ("[env.A\n", "line 1, column"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(place), "{text}: {error}");
+        }
+    }
+}
