@@ -6,6 +6,8 @@
 //! into a slug, [`export_archive`] turns a slug into one file. Reading goes
 //! back the same way: [`import_archive`], [`read_image`], [`unpack`].
 
+#[cfg(test)]
+mod attacks;
 mod base;
 mod compress;
 mod decompress;

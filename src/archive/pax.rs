@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(path(b"9 path=a\n"), Ok(Some(b"a".to_vec())));
         for bad in [
             &b"8 path=a\n"[..],
-            b"10 path=a\n",
+            b"11 path=a\n",
             b"9 path a\n",
             b"path=a\n",
             b"99999999999999999999 a=b\n",
@@ -102,6 +102,6 @@ mod tests {
                 key: "path".to_owned()
             })
         );
-        assert!(parse(b"9 path=a\n14 mtime=1.5e9\n20 comment=path=b=c\n").is_ok());
+        assert!(parse(b"9 path=a\n15 mtime=1.5e9\n20 comment=path=b=c\n").is_ok());
     }
 }
