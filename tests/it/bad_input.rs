@@ -245,7 +245,7 @@ fn a_release_that_is_not_there() {
 #[test]
 fn a_command_that_is_wrong() {
     let world = World::new();
-    world.slug(&["relaese"]).code(2).says("release");
+    world.slug(&["releases-all"]).code(2).says("release");
     world.slug(&["release"]).code(2);
     world
         .slug(&["build", "no-such-folder"])
