@@ -188,3 +188,6 @@ fn ended(exit: Option<i32>) -> String {
         None => "could not be started".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;
