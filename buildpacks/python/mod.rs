@@ -1,23 +1,446 @@
-//! Python apps.
+//! Python apps: `requirements.txt`, `uv.lock`, `pyproject.toml`, or nothing
+//! but the standard library.
+//!
+//! `detect` decides all that the files decide: the manager, the version, what
+//! is to be fetched. `build` makes the layers `python` (the interpreter) and
+//! `venv` (what is installed), compiles the app's own code, and names the
+//! `web` process.
 
+mod bytecode;
+mod django;
+mod host;
+mod interpreter;
+mod inventory;
+mod key;
+mod manager;
+mod process;
+mod relocate;
+mod requirements;
+mod tree;
+mod uv;
+mod venv;
+mod version;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use pep440_rs::Version;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::buildpack::author::At as _;
+use crate::buildpack::author::AuthoredProcess;
 use crate::buildpack::author::BuildContext;
 use crate::buildpack::author::BuiltIn;
 use crate::buildpack::author::DetectContext;
 use crate::buildpack::author::Detected;
+use crate::buildpack::author::Evidence;
 use crate::buildpack::author::Failure;
+use crate::buildpack::author::LayerTypes;
+use crate::buildpack::author::PlanMetadata;
+use crate::buildpack::author::read_text;
+use crate::ident::Digest;
+
+use host::HostPython;
+use interpreter::Interpreter;
+use interpreter::Origins;
+use inventory::Inventory;
+use key::PythonKey;
+use manager::AppFiles;
+use manager::Managed;
+use manager::Manager;
+use version::Request;
 
 /// The buildpack.
-pub const BUILT_IN: BuiltIn = BuiltIn {
+pub(super) const BUILT_IN: BuiltIn = BuiltIn {
     id: "slug/python",
     descriptor: include_str!("buildpack.toml"),
     detect,
     build,
 };
 
-fn detect(_: &DetectContext) -> Result<Detected, Failure> {
-    todo!()
+/// What `detect` decided for `build`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Resolved {
+    manager: Manager,
+    is_package: bool,
+    /// The official build to take, if it can be fetched.
+    official: Option<String>,
+    /// The host's version to take otherwise.
+    host: Option<String>,
 }
 
-fn build(_: &BuildContext) -> Result<(), Failure> {
-    todo!()
+fn detect(context: &DetectContext) -> Result<Detected, Failure> {
+    let files = app_files(context)?;
+    if !files.is_python() {
+        return Ok(Detected::No);
+    }
+    let inventory = Inventory::read(&context.target.arch)?;
+    let hosts = host::interpreters(&context.host_prefixes());
+    let names = context.env.keys().cloned();
+    Ok(Detected::Yes(Box::new(resolve(
+        &files, &inventory, &hosts, names,
+    )?)))
+}
+
+fn app_files(context: &DetectContext) -> Result<AppFiles, Failure> {
+    let entries = fs::read_dir(&context.app).at("read the folder", &context.app)?;
+    let files = entries.flatten().filter(|entry| entry.path().is_file());
+    let names = files
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    let mut texts = BTreeMap::new();
+    for name in manager::READ {
+        if let Some(text) = context.read(name)? {
+            texts.insert(name, text);
+        }
+    }
+    Ok(AppFiles { names, texts })
+}
+
+/// The plan, or every problem of the app's files at once.
+fn resolve(
+    files: &AppFiles,
+    inventory: &Inventory,
+    hosts: &BTreeMap<Version, HostPython>,
+    env_names: impl Iterator<Item = std::ffi::OsString>,
+) -> Result<PlanMetadata, Failure> {
+    let mut plan = PlanMetadata::default();
+    for name in uv::forbidden(env_names) {
+        plan.problems.push(format!(
+            "the build's environment sets {name}, which would install somewhere else: unset it"
+        ));
+    }
+    let managed = files
+        .managed()
+        .map_err(|problem| plan.problems.push(problem))
+        .ok();
+    let (requests, problems) = version::requests(&files.texts);
+    let known: Vec<Version> = inventory
+        .pythons
+        .iter()
+        .map(|python| &python.version)
+        .chain(hosts.keys())
+        .cloned()
+        .collect();
+    let chosen = if problems.is_empty() {
+        version::choose(&requests, &known)
+    } else {
+        Err(problems)
+    };
+    let fitting = chosen
+        .map_err(|problems| plan.problems.extend(problems))
+        .ok();
+    let (Some(managed), Some(fitting), true) = (managed, fitting, plan.problems.is_empty()) else {
+        return Ok(plan);
+    };
+    let Managed { manager, warnings } = managed;
+    plan.warnings = warnings;
+    let official = inventory
+        .pythons
+        .iter()
+        .find(|python| fitting.contains(&python.version));
+    let host = fitting.iter().find(|version| hosts.contains_key(version));
+    // A host's newer version than any official one goes before it: nothing older is taken where something newer can be had.
+    let official = official.filter(|official| host.is_none_or(|host| official.version >= *host));
+    plan.artifacts
+        .extend(official.map(|official| official.artifact(host.is_none())));
+    if manager != Manager::Nothing {
+        plan.artifacts.push(inventory.uv.clone());
+    }
+    describe(&mut plan, manager, &requests, &fitting[0]);
+    let text = |version: &Version| version.to_string();
+    let resolved = Resolved {
+        manager,
+        is_package: files.is_package(manager),
+        official: official.map(|official| text(&official.version)),
+        host: host.map(text),
+    };
+    plan.resolved = toml::Table::try_from(resolved).map_err(|error| Failure(error.to_string()))?;
+    Ok(plan)
+}
+
+fn describe(plan: &mut PlanMetadata, manager: Manager, requests: &[Request], version: &Version) {
+    for request in requests {
+        plan.evidence.push(Evidence {
+            what: format!("Python {version}, of {}", request.text),
+            file: Some(request.file.to_owned()),
+            line: Some(request.line),
+        });
+    }
+    if requests.is_empty() {
+        plan.evidence.push(Evidence {
+            what: format!("Python {version}, the newest"),
+            file: None,
+            line: None,
+        });
+        let release = version.release();
+        plan.warnings.push(format!(
+            "no file names a version of Python: the newest is taken, and a newer one when there is one. \
+             To stay with this one, write `{}.{}` into .python-version",
+            release[0], release[1]
+        ));
+    }
+    let (what, file) = match manager {
+        Manager::Nothing => ("no dependencies", None),
+        Manager::Requirements => ("dependencies", Some("requirements.txt")),
+        Manager::UvLock => ("dependencies, locked", Some("uv.lock")),
+        Manager::Pyproject => ("dependencies", Some("pyproject.toml")),
+        Manager::Setup => ("dependencies", Some("setup.py")),
+    };
+    plan.evidence.push(Evidence {
+        what: what.to_owned(),
+        file: file.map(str::to_owned),
+        line: None,
+    });
+}
+
+fn build(context: &BuildContext) -> Result<(), Failure> {
+    let bad = |error: toml::de::Error| {
+        Failure(format!(
+            "the build plan is of another version of slug: {error}"
+        ))
+    };
+    let resolved: Resolved = context.plan.resolved.clone().try_into().map_err(bad)?;
+    let python = interpreter::provide(context, &origins(context, &resolved))?;
+    let venv = install(context, &python, &resolved)?;
+    let project = django::project(&context.app)?;
+    if let (Some(venv), Some(project)) = (&venv, &project)
+        && venv.installed.contains("django")
+    {
+        django::collect_static(context, &python, venv, project)?;
+    }
+    compile_app(context, &python)?;
+    // A Procfile says what runs: then nothing is guessed.
+    let web = if context.app.join("Procfile").is_file() {
+        None
+    } else {
+        web(context, venv.as_ref(), project)?
+    };
+    context.launch(web.as_slice())
+}
+
+fn origins(context: &BuildContext, resolved: &Resolved) -> Origins {
+    let is_python = |version: &&String| Some(*version) == resolved.official.as_ref();
+    let official = context
+        .plan
+        .artifacts
+        .iter()
+        .find(|artifact| artifact.name == "python" && is_python(&&artifact.version));
+    let mut hosts = host::interpreters(&context.host_prefixes());
+    let host = resolved
+        .host
+        .as_ref()
+        .and_then(|version| hosts.remove(&version.parse().ok()?));
+    Origins {
+        official: official.cloned(),
+        host,
+    }
+}
+
+fn install(
+    context: &BuildContext,
+    python: &Interpreter,
+    resolved: &Resolved,
+) -> Result<Option<venv::Venv>, Failure> {
+    if resolved.manager == Manager::Nothing {
+        return Ok(None);
+    }
+    let uv = context
+        .plan
+        .artifacts
+        .iter()
+        .find(|artifact| artifact.name == "uv");
+    let uv = uv.ok_or_else(|| Failure("the build plan names no uv".to_owned()))?;
+    let wanted = venv::Wanted {
+        manager: resolved.manager,
+        is_package: resolved.is_package,
+        uv,
+    };
+    venv::provide(context, python, &wanted).map(Some)
+}
+
+/// What the cached bytecode of the app was made from.
+#[derive(Serialize, Deserialize, PartialEq)]
+struct CodeKey {
+    python: PythonKey,
+    code: Digest,
+}
+
+/// The app's own bytecode, beside its source, where a read-only start finds it. Unchanged code is not compiled again.
+fn compile_app(context: &BuildContext, python: &Interpreter) -> Result<(), Failure> {
+    let layer = context.layer("bytecode");
+    let code = tree::app_code(&context.app)?;
+    let key = CodeKey {
+        python: python.key.clone(),
+        code: tree::digest(&context.app, &code)?,
+    };
+    if layer.cached().as_ref() == Some(&key) {
+        copy_bytecode(&layer.dir, &context.app)?;
+    } else {
+        bytecode::compile(
+            &python.program,
+            if code.is_empty() {
+                Vec::new()
+            } else {
+                vec![code]
+            },
+        )?;
+        layer.renew()?;
+        copy_bytecode(&context.app, &layer.dir)?;
+    }
+    layer.describe(
+        LayerTypes {
+            cache: true,
+            ..LayerTypes::default()
+        },
+        &key,
+    )
+}
+
+/// Copies every `__pycache__` below one folder to the same place below another.
+fn copy_bytecode(from: &Path, to: &Path) -> Result<(), Failure> {
+    for path in tree::bytecode(from)? {
+        let target = to.join(path.strip_prefix(from).unwrap_or(&path));
+        let folder = target.parent().unwrap_or(to);
+        fs::create_dir_all(folder).at("create the folder", folder)?;
+        fs::copy(&path, &target).at("write", &target)?;
+    }
+    Ok(())
+}
+
+fn web(
+    context: &BuildContext,
+    venv: Option<&venv::Venv>,
+    django: Option<django::Project>,
+) -> Result<Option<AuthoredProcess>, Failure> {
+    let mut files = BTreeMap::new();
+    for path in tree::app_code(&context.app)? {
+        let name = path
+            .strip_prefix(&context.app)
+            .unwrap_or(&path)
+            .display()
+            .to_string();
+        files.insert(name, read_text(&path)?.unwrap_or_default());
+    }
+    let installed = venv
+        .map(|venv| venv.installed.iter().map(String::as_str).collect())
+        .unwrap_or_default();
+    let web = process::web(&process::App {
+        installed,
+        files,
+        django,
+    })
+    .map_err(Failure)?;
+    match web {
+        None => {
+            context
+                .say("warning: nothing says how to start this app: write a Procfile with `web: …`");
+            Ok(None)
+        }
+        Some(process::Web { command, why }) => {
+            context.say(&format!("process web: {} ({why})", command.join(" ")));
+            Ok(Some(AuthoredProcess {
+                process_type: "web".to_owned(),
+                command,
+                default: true,
+            }))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(versions: &[&str]) -> BTreeMap<Version, HostPython> {
+        let parse = |text: &&str| text.parse::<Version>().unwrap();
+        versions
+            .iter()
+            .map(parse)
+            .map(|version| {
+                (
+                    version.clone(),
+                    HostPython {
+                        version,
+                        prefix: "/h".into(),
+                    },
+                )
+            })
+            .collect()
+    }
+
+    /// The official and the host's version, and what is fetched, with `!` for what must be had.
+    fn check(files: &[(&'static str, &str)], hosts: &[&str], expect: &str) {
+        let names = files.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let texts = files
+            .iter()
+            .map(|(name, text)| (*name, (*text).to_owned()))
+            .collect();
+        let inventory = Inventory::read("amd64").unwrap();
+        let plan = resolve(
+            &AppFiles { names, texts },
+            &inventory,
+            &host(hosts),
+            std::iter::empty(),
+        )
+        .unwrap();
+        let text = if plan.problems.is_empty() {
+            let resolved: Resolved = plan.resolved.try_into().unwrap();
+            let fetched = plan.artifacts.iter().map(|artifact| {
+                format!(
+                    "{}{}",
+                    artifact.name,
+                    if artifact.required { "!" } else { "" }
+                )
+            });
+            format!(
+                "{:?} {:?} {}",
+                resolved.official,
+                resolved.host,
+                fetched.collect::<Vec<_>>().join(" ")
+            )
+        } else {
+            plan.problems.join("\n")
+        };
+        assert!(text.contains(expect), "{files:?}: {text}");
+    }
+
+    #[test]
+    fn the_official_build_goes_first_and_the_hosts_is_the_way_out() {
+        check(
+            &[("app.py", ""), (".python-version", "3.12.1")],
+            &["3.12.1"],
+            "Some(\"3.12.1\") Some(\"3.12.1\") python",
+        );
+        check(
+            &[("app.py", ""), (".python-version", "3.12.1")],
+            &["3.12.2"],
+            "Some(\"3.12.1\") None python!",
+        );
+        check(
+            &[("requirements.txt", "")],
+            &["3.13.0", "3.11.2"],
+            "Some(\"3.14.7\") Some(\"3.13.0\") python uv!",
+        );
+        check(
+            &[("app.py", ""), (".python-version", "3.9.18")],
+            &["3.9.18"],
+            "None Some(\"3.9.18\") ",
+        );
+        check(&[("app.py", "")], &["3.99.0"], "None Some(\"3.99.0\") ");
+    }
+
+    #[test]
+    fn all_problems_are_said_at_once() {
+        let files = [("poetry.lock", ""), (".python-version", "3.12.99")];
+        check(&files, &[], "poetry.lock is of Poetry");
+        check(
+            &files,
+            &[],
+            ".python-version:1 asks for Python 3.12.99, which cannot be had",
+        );
+    }
 }

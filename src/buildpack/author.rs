@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::fs;
-use std::io::BufRead as _;
+use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Write as _;
 use std::path::Path;
@@ -288,7 +288,17 @@ impl BuildContext {
     /// Runs a program with the environment of `command` alone, its output indented in the log;
     /// the error repeats its last lines.
     pub fn run(&self, doing: &str, command: &mut Command) -> Result<(), Failure> {
-        let (ended, tail) = run_showing(doing, command)?;
+        self.run_with_input(doing, command, b"")
+    }
+
+    /// As `run`, with these bytes on the program's stdin.
+    pub fn run_with_input(
+        &self,
+        doing: &str,
+        command: &mut Command,
+        input: &[u8],
+    ) -> Result<(), Failure> {
+        let (ended, tail) = run_showing(doing, command, input)?;
         if ended.success() {
             Ok(())
         } else {
@@ -315,20 +325,35 @@ impl BuildContext {
 fn run_showing(
     doing: &str,
     command: &mut Command,
+    input: &[u8],
 ) -> Result<(std::process::ExitStatus, Vec<String>), Failure> {
     let pipes =
         std::io::pipe().and_then(|(reader, writer)| Ok((reader, writer.try_clone()?, writer)));
     let (reader, stdout, stderr) = pipes.map_err(|error| not_started(doing, command, &error))?;
     let spawned = command
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(stdout)
         .stderr(stderr)
         .spawn();
     let mut child = spawned.map_err(|error| not_started(doing, command, &error))?;
     // The command still holds the writing ends: the reader below would never see the end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
+    let stdin = child.stdin.take();
+    let tail = std::thread::scope(|scope| {
+        // A program that reads none of it ends early, and its exit tells.
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
+        show(BufReader::new(reader))
+    });
+    let ended = child
+        .wait()
+        .map_err(|error| not_started(doing, command, &error))?;
+    Ok((ended, tail))
+}
+
+/// Indents the lines into the log; the last ones.
+fn show(lines: impl BufRead) -> Vec<String> {
     let mut tail = std::collections::VecDeque::new();
-    for line in BufReader::new(reader).split(b'\n') {
+    for line in lines.split(b'\n') {
         let Ok(line) = line else { break };
         let line = String::from_utf8_lossy(&line).into_owned();
         say(&format!("    {line}"));
@@ -337,10 +362,7 @@ fn run_showing(
         }
         tail.push_back(line);
     }
-    let ended = child
-        .wait()
-        .map_err(|error| not_started(doing, command, &error))?;
-    Ok((ended, tail.into()))
+    tail.into()
 }
 
 fn not_started(doing: &str, command: &Command, error: &std::io::Error) -> Failure {

@@ -200,10 +200,12 @@ impl Fetcher {
         let Some(mirror) = &self.settings.mirror else {
             return Vec::new();
         };
-        let name = source
+        let path = source
             .url
             .as_deref()
-            .and_then(|url| url.rsplit('/').next())
+            .and_then(|url| url.split(['?', '#']).next());
+        let name = path
+            .and_then(|path| path.rsplit('/').next())
             .filter(|name| !name.is_empty());
         let names = [Some(source.sha256.hex()), name.map(str::to_owned)]
             .into_iter()
