@@ -380,7 +380,7 @@ fn broken(entry: &[u8], error: &io::Error) -> ArchiveError {
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<Refusal>())
         .cloned();
-    let why = why.unwrap_or_else(|| Refusal::Compression(error.to_string()));
+    let why = why.unwrap_or_else(|| Refusal::Unreadable(error.to_string()));
     ArchiveError::Refused {
         entry: entry.to_vec(),
         why,

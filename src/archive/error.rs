@@ -10,8 +10,8 @@ use crate::store::StoreError;
 use crate::sys::PathError;
 
 use super::limits::{
-    DEPTH_MAX, ENTRIES_MAX, FOLDER_NAMES_BYTES_MAX, HEADER_BODY_BYTES_MAX, LINK_BYTES_MAX,
-    NAME_BYTES_MAX, PATH_BYTES_MAX,
+    DEPTH_MAX, DOCUMENT_BYTES_MAX, ENTRIES_MAX, FOLDER_NAMES_BYTES_MAX, HEADER_BODY_BYTES_MAX,
+    LAYERS_MAX, LINK_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX,
 };
 
 /// A layer or an image could not be made or read.
@@ -305,9 +305,21 @@ pub enum Refusal {
     /// The whole.
     #[error("its compressed data is malformed: {0}")]
     Compression(String),
+    /// The whole.
+    #[error("it could not be read: {0}")]
+    Unreadable(String),
     /// Of an `app.slug`.
     #[error("an image layout has no such file")]
     NotOfLayout,
+    /// Of an `app.slug`.
+    #[error("an image has at most {} blobs", LAYERS_MAX + 2)]
+    TooManyBlobs,
+    /// Of an `app.slug`.
+    #[error("it has {size} bytes (at most {DOCUMENT_BYTES_MAX})")]
+    LongDocument {
+        /// How many.
+        size: u64,
+    },
     /// Of an `app.slug`.
     #[error("its bytes have the digest {actual}")]
     OtherDigest {

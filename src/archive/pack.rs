@@ -185,3 +185,223 @@ impl Sink for Chunks<'_> {
         self.filled += bytes;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+
+    use super::super::{Modes, unpack};
+    use super::*;
+
+    struct Place {
+        folder: tempfile::TempDir,
+        store: Store,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            fs::create_dir(folder.path().join("app")).unwrap();
+            let root = folder.path().join("store");
+            Self {
+                store: Store::open(&root, &root.join("host")).unwrap(),
+                folder,
+            }
+        }
+
+        fn app(&self) -> std::path::PathBuf {
+            self.folder.path().join("app")
+        }
+
+        fn file(&self, name: &str, mode: u32) -> &Self {
+            let path = self.app().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, name).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            self
+        }
+
+        fn pack(&self, modes: Modes) -> Result<Packed, ArchiveError> {
+            pack(
+                &self.store,
+                &[tree(&self.app(), "/workspace", modes)],
+                Compression::Zstd,
+                &mut |_| {},
+            )
+        }
+
+        fn refused(&self, expected: &str) {
+            let message = self.pack(Modes::Kept).unwrap_err().to_string();
+            assert!(
+                message.contains(expected),
+                "`{message}` should say `{expected}`"
+            );
+            assert_eq!(
+                fs::read_dir(self.store.root().join("blobs/sha256"))
+                    .unwrap()
+                    .count(),
+                0
+            );
+        }
+    }
+
+    fn tree(from: &Path, to: &str, modes: Modes) -> Tree {
+        Tree {
+            from: from.to_owned(),
+            to: to.into(),
+            modes,
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn the_same_app_is_the_same_layer_wherever_it_lies() {
+        let (one, other) = (Place::new(), Place::new());
+        one.file("b", 0o600).file("a/c", 0o700).file("a-b", 0o644);
+        other.file("a-b", 0o664).file("b", 0o444).file("a/c", 0o775);
+        fs::set_permissions(other.app().join("a"), Permissions::from_mode(0o2700)).unwrap();
+        assert_eq!(
+            one.pack(Modes::Normalized).unwrap(),
+            other.pack(Modes::Normalized).unwrap()
+        );
+        assert_ne!(
+            one.pack(Modes::Kept).unwrap(),
+            other.pack(Modes::Kept).unwrap()
+        );
+    }
+
+    #[test]
+    fn what_is_packed_comes_back() {
+        let place = Place::new();
+        let long = format!("{}/{}", "d".repeat(200), "e\u{301}é".repeat(40));
+        place
+            .file("run", 0o755)
+            .file("conf", 0o600)
+            .file(&long, 0o644)
+            .file("empty", 0o644);
+        fs::write(place.app().join("empty"), "").unwrap();
+        fs::write(place.app().join("large"), vec![7; 3 * CHUNK + 5]).unwrap();
+        fs::hard_link(place.app().join("run"), place.app().join("run2")).unwrap();
+        symlink("../".repeat(60) + "etc", place.app().join("up")).unwrap();
+        let _socket = UnixListener::bind(place.app().join("socket")).unwrap();
+        for compression in [Compression::Zstd, Compression::Gzip] {
+            let _ = fs::remove_dir_all(place.store.layers());
+            let trees = [
+                tree(&place.app(), "/layers/a/b", Modes::Kept),
+                tree(&place.app(), "/layers/a/c", Modes::Normalized),
+            ];
+            let mut told = 0;
+            let layer = pack(&place.store, &trees, compression, &mut |bytes| told = bytes)
+                .unwrap()
+                .layer;
+            assert_eq!(told, layer.tar_bytes);
+            let unpacked = unpack(&place.store, &layer, &mut |_| {})
+                .unwrap()
+                .join("layers/a");
+            for name in ["run", "run2", "conf", &long, "empty", "large"] {
+                assert!(
+                    fs::read(unpacked.join("b").join(name)).unwrap()
+                        == fs::read(place.app().join(name)).unwrap()
+                );
+            }
+            assert_eq!(
+                fs::read_link(unpacked.join("b/up")).unwrap(),
+                fs::read_link(place.app().join("up")).unwrap()
+            );
+            assert_eq!(fs::metadata(unpacked.join("c/run")).unwrap().nlink(), 4);
+            assert_eq!(
+                [
+                    mode(&unpacked.join("b/run")),
+                    mode(&unpacked.join("b/conf"))
+                ],
+                [0o755, 0o644]
+            );
+            assert!(!unpacked.join("b/socket").exists());
+        }
+    }
+
+    #[test]
+    fn what_would_be_lost_or_cannot_be_is_refused_by_path() {
+        let refused = |name: &str, mode: u32, expected: &str| {
+            let place = Place::new();
+            place.file(name, mode).refused(expected);
+            place.refused(name.rsplit('/').next().unwrap());
+        };
+        refused("bin/su", 0o4755, "it is setuid or setgid (mode 4755)");
+        refused("bin/wall", 0o2755, "it is setuid or setgid (mode 2755)");
+        refused("a/.wh.b", 0o644, "mean deletions");
+        refused(
+            &format!("{}x", "d/".repeat(127)),
+            0o644,
+            "has 129 components (at most 128)",
+        );
+        let place = Place::new();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            place.app().join("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        place.refused("app/pipe` cannot be part of a slug: it is a named pipe");
+    }
+
+    #[test]
+    fn a_file_that_is_longer_than_it_said_is_refused() {
+        let place = Place::new();
+        // The kernel says that files of /proc have no bytes, and then gives some.
+        let trees = [tree(
+            Path::new("/proc/version"),
+            "/workspace/version",
+            Modes::Kept,
+        )];
+        let error = pack(&place.store, &trees, Compression::Zstd, &mut |_| {}).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`/proc/version` cannot be part of a slug: it changed its size while it was read (from 0 bytes)"
+        );
+    }
+
+    #[test]
+    fn trees_that_lie_in_each_other_are_refused() {
+        let place = Place::new();
+        let check = |to: [&str; 2]| {
+            let trees = to.map(|to| tree(&place.app(), to, Modes::Kept));
+            pack(&place.store, &trees, Compression::Zstd, &mut |_| {})
+        };
+        assert!(matches!(
+            check(["/layers/a/b", "/layers/a"]),
+            Err(ArchiveError::Overlap { .. })
+        ));
+        assert!(matches!(
+            check(["/layers/a", "/layers/a"]),
+            Err(ArchiveError::Overlap { .. })
+        ));
+        assert!(check(["/layers/a", "/layers/ab"]).is_ok());
+        assert!(check(["/workspace/../etc", "/layers/ab"]).is_err());
+    }
+
+    #[test]
+    fn elf_files_are_found_on_the_way() {
+        let place = Place::new();
+        fs::copy("/proc/self/exe", place.app().join("program")).unwrap();
+        place.file("text", 0o755);
+        let elf = place.pack(Modes::Normalized).unwrap().elf;
+        assert!(
+            elf.needed.values().all(|path| path == "workspace/program"),
+            "{elf:?}"
+        );
+        assert!(
+            elf.needed.keys().any(|name| name.contains("libc.")),
+            "{elf:?}"
+        );
+        assert!(elf.provided.contains("program"));
+    }
+}
