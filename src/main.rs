@@ -1,15 +1,26 @@
 //! The binary: `cli`, or the shim of a sandbox, or a built-in buildpack, by `argv[0]`.
 
+mod cli;
+
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
+use slug::buildpack::{author, exec_d};
+use slug::buildpacks;
 use slug::sys::sandbox;
 
 fn main() -> ExitCode {
-    if std::env::args_os()
-        .next()
-        .is_some_and(|name| name == sandbox::SHIM)
-    {
-        return sandbox::shim(slug::buildpack::exec_d::prepare);
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    let Some((argv0, args)) = argv.split_first() else {
+        return cli::main();
+    };
+    if argv0 == sandbox::SHIM {
+        return sandbox::shim(exec_d::prepare);
     }
-    ExitCode::SUCCESS
+    let name = Path::new(argv0).file_name().unwrap_or_default();
+    if name == "detect" || name == "build" {
+        return author::main(argv0, args, buildpacks::BUILT_IN);
+    }
+    cli::main()
 }

@@ -366,15 +366,20 @@ impl Store {
             Ok(listing) => listing,
             Err(error) => return vec![unreadable(&error)],
         };
-        let mut findings = Vec::new();
-        for blob in listing.blobs.keys() {
-            match digest_of(&self.blob_path(blob), progress) {
-                Ok(found) if found == *blob => {}
-                Ok(found) => findings.push(Finding::BlobChanged { blob: *blob, found }),
-                Err(error) => findings.push(unreadable(&error)),
-            }
+        listing
+            .blobs
+            .keys()
+            .filter_map(|blob| self.verify_blob(blob, progress))
+            .collect()
+    }
+
+    /// Reads one blob and compares its digest with its name; `progress` is told the bytes read.
+    pub fn verify_blob(&self, blob: &Digest, progress: &mut dyn FnMut(u64)) -> Option<Finding> {
+        match digest_of(&self.blob_path(blob), progress) {
+            Ok(found) if found == *blob => None,
+            Ok(found) => Some(Finding::BlobChanged { blob: *blob, found }),
+            Err(error) => Some(unreadable(&error)),
         }
-        findings
     }
 
     /// Opens the config of every release of an app.

@@ -1,0 +1,412 @@
+//! What was typed. Built with no look at the machine, so `--help` never fails.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use slug::ident::{AppName, EnvKey, Instance, ProcessType, ReleaseVersion};
+use slug::router::{Listen, TrustedProxy};
+
+/// Build, release and run twelve-factor apps on your own Linux hosts.
+#[derive(Debug, Parser)]
+#[command(
+    name = "slug",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Typed {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The app [default: `app` in ./slug.toml, the folder's name, or the only app in the store]
+    #[arg(
+        long,
+        short,
+        env = "SLUG_APP",
+        global = true,
+        value_name = "NAME",
+        hide_env = true
+    )]
+    pub(crate) app: Option<AppName>,
+    /// The store [default: /var/lib/slug for root, else $XDG_DATA_HOME/slug]
+    #[arg(
+        long,
+        env = "SLUG_STORE",
+        global = true,
+        value_name = "DIR",
+        hide_env = true
+    )]
+    pub(crate) store: Option<PathBuf>,
+    /// Print the result as one JSON object
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say less: errors and results only
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: When,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a slug from source; print its digest
+    Build(Build),
+    /// Say what a build would do, and why
+    Plan(Plan),
+    /// Combine a slug with config into a release; print its version
+    Release(Release),
+    /// Make a new release with an earlier release's slug and config
+    Rollback(Rollback),
+    /// Show the ledger
+    Releases(Releases),
+    /// Say what differs between two releases: files, process types, config keys, base
+    Diff(Diff),
+    /// List, read and change config vars; each change is a release
+    Config(Config),
+    /// Run one process of the current release in the foreground
+    Run(Run),
+    /// Supervise the app's processes and follow its ledger
+    Up(Up),
+    /// List the running processes
+    Ps,
+    /// Show the output of processes
+    Logs(Logs),
+    /// Show or change how many processes of a type run
+    Scale(Scale),
+    /// Restart processes
+    Restart(Restart),
+    /// End the supervisor and all processes
+    Stop,
+    /// Show what is in a slug
+    Inspect(Inspect),
+    /// Check slugs and ledgers against their digests
+    Verify(Verify),
+    /// Delete what no release needs
+    Gc(Gc),
+    /// Check this machine for what slug needs
+    Doctor,
+    /// List the built-in buildpacks
+    Buildpacks,
+    /// Print a completion script
+    Completions(Completions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildOptions {
+    /// A buildpack's folder, instead of the built-in ones (repeatable: they make one group, in this order)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) buildpack: Vec<PathBuf>,
+    /// Where artifacts are looked for first
+    #[arg(long, value_name = "URL|DIR", env = "SLUG_MIRROR", hide_env = true)]
+    pub(crate) mirror: Option<String>,
+    /// Build without network
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// `none` builds at the real paths of a machine that is thrown away afterwards
+    #[arg(long, value_name = "HOW", default_value = "namespaces")]
+    pub(crate) isolation: Isolation,
+    /// How layers are compressed; the slug's digest does not depend on it
+    #[arg(long, value_name = "HOW", default_value = "zstd")]
+    pub(crate) compression: Compression,
+    /// Forget what earlier builds of the app cached
+    #[arg(long)]
+    pub(crate) clear_cache: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Isolation {
+    Namespaces,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compression {
+    Zstd,
+    Gzip,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// The app's source
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Also write the slug as one file
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) options: BuildOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// The app's source
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) options: BuildOptions,
+}
+
+/// Options of the commands that make a release.
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseOptions {
+    /// Say what would happen, and do nothing
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+    /// Why this release is made; kept in the ledger
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// Do not wait until a supervisor that is up has switched
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Release {
+    /// `sha256:…`, a unique prefix of 8 digits or more, or a file `app.slug`
+    #[arg(value_name = "SLUG")]
+    pub(crate) slug: String,
+    #[command(flatten)]
+    pub(crate) options: ReleaseOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// The release to go back to [default: the last eligible one]
+    #[arg(value_name = "vN")]
+    pub(crate) to: Option<ReleaseVersion>,
+    #[command(flatten)]
+    pub(crate) options: ReleaseOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Releases {
+    #[command(subcommand)]
+    pub(crate) command: Option<ReleasesCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReleasesCommand {
+    /// Show one release and what happened to it
+    Show {
+        #[arg(value_name = "vN")]
+        version: ReleaseVersion,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    #[arg(value_name = "vA")]
+    pub(crate) from: ReleaseVersion,
+    #[arg(value_name = "vB")]
+    pub(crate) to: ReleaseVersion,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) command: Option<ConfigCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Set config vars
+    Set {
+        /// KEY=VALUE, KEY=@FILE, or KEY=- for standard input (keeps the value out of argv)
+        #[arg(required = true, value_name = "KEY=VALUE|KEY=@FILE|KEY=-")]
+        assignments: Vec<String>,
+        #[command(flatten)]
+        options: ReleaseOptions,
+    },
+    /// Remove config vars
+    Unset {
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<EnvKey>,
+        #[command(flatten)]
+        options: ReleaseOptions,
+    },
+    /// Print one value, exactly
+    Get {
+        #[arg(value_name = "KEY")]
+        key: EnvKey,
+    },
+    /// Set all that an env file holds
+    Import {
+        /// `-` for standard input
+        #[arg(default_value = ".env", value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        options: ReleaseOptions,
+    },
+    /// Say which keys differ between two releases
+    Diff {
+        #[arg(value_name = "vA")]
+        from: ReleaseVersion,
+        #[arg(value_name = "vB")]
+        to: ReleaseVersion,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// A process type, with arguments; or `--` and a command
+    #[arg(value_name = "TYPE")]
+    pub(crate) process: Option<String>,
+    /// Arguments of the type, or the command
+    #[arg(last = true, allow_hyphen_values = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Build and release this source first
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The public side: host:port, or the path of a unix socket (repeatable)
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: Vec<Listen>,
+    /// A peer whose X-Forwarded-* headers are kept (repeatable; loopback and unix sockets always are)
+    #[arg(long, value_name = "IP|NETWORK")]
+    pub(crate) trusted_proxy: Vec<TrustedProxy>,
+    #[command(flatten)]
+    pub(crate) options: BuildOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// Of this process type or instance only
+    #[arg(value_name = "TYPE|TYPE.N")]
+    pub(crate) which: Option<Which>,
+    /// Of this release only
+    #[arg(long, value_name = "vN")]
+    pub(crate) release: Option<ReleaseVersion>,
+    /// Go on with what comes
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// How many lines of the past
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+    pub(crate) lines: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Scale {
+    /// TYPE=N; nothing shows the formation
+    #[arg(value_name = "TYPE=N")]
+    pub(crate) changes: Vec<ScaleChange>,
+    /// Say what would happen, and do nothing
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ScaleChange {
+    pub(crate) process_type: ProcessType,
+    pub(crate) instances: u32,
+}
+
+impl std::str::FromStr for ScaleChange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (process_type, instances) = text
+            .split_once('=')
+            .ok_or_else(|| "expected TYPE=N, such as web=2".to_owned())?;
+        Ok(Self {
+            process_type: process_type
+                .parse()
+                .map_err(|error: slug::ident::BadName| error.to_string())?,
+            instances: instances
+                .parse()
+                .map_err(|_| format!("`{instances}` is not a number of processes"))?,
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restart {
+    /// Which [default: all, the new ones started beside the old]
+    #[arg(value_name = "TYPE|TYPE.N")]
+    pub(crate) which: Option<Which>,
+}
+
+/// A process type, or one instance of it.
+#[derive(Clone, Debug)]
+pub(crate) enum Which {
+    Type(ProcessType),
+    Instance(Instance),
+}
+
+impl std::str::FromStr for Which {
+    type Err = slug::ident::BadName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse()
+            .map(Self::Instance)
+            .or_else(|_| text.parse().map(Self::Type))
+    }
+}
+
+impl std::fmt::Display for Which {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Type(process_type) => process_type.fmt(f),
+            Self::Instance(instance) => instance.fmt(f),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// `sha256:…`, a unique prefix, or a file `app.slug` [default: the current release's]
+    #[arg(value_name = "SLUG")]
+    pub(crate) slug: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// One slug: its digest, a unique prefix, or a file `app.slug` [default: every ledger and blob in the store]
+    #[arg(value_name = "SLUG")]
+    pub(crate) slug: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// How many earlier releases of each app stay ready for a rollback
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) keep: usize,
+    /// Say what would be deleted, and do nothing
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_of_the_command_line_is_sound() {
+        <Typed as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -1,0 +1,167 @@
+//! `slug build`, `slug buildpacks`.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use slug::archive;
+use slug::build::{self, BuildError, BuildRequest, BuiltIns, BuiltLayer, Isolation, Why};
+use slug::buildpacks;
+use slug::ident::AppName;
+use slug::layer::cache::Change;
+use slug::store::Store;
+
+use super::args::{self, Build, BuildOptions};
+use super::build_talk::BuildTalk;
+use super::report::Failure;
+use super::settings::Settings;
+use super::ui::{human_bytes, table};
+
+const BUILT_INS: BuiltIns = BuiltIns {
+    all: buildpacks::BUILT_IN,
+    order: buildpacks::ORDER,
+};
+
+pub(crate) fn run(settings: &Settings, typed: &Build) -> Result<u8, Failure> {
+    let dir = settings.source_dir(&typed.dir)?;
+    let store = settings.open_store()?;
+    let app = settings.app_of_dir(&dir)?;
+    let built = build(settings, &dir, &app, &store, &typed.options)?;
+    if let Some(file) = &typed.output {
+        archive::export_archive(&store, &built.slug, &settings.absolute(file))?;
+    }
+    settings
+        .ui
+        .answer(&json!({ "schema": 1, "app": app, "built": built }), |_| {
+            built.slug.to_string()
+        });
+    Ok(0)
+}
+
+/// Builds a folder, saying on stderr what goes on.
+pub(crate) fn build(
+    settings: &Settings,
+    dir: &Path,
+    app: &AppName,
+    store: &Store,
+    options: &BuildOptions,
+) -> Result<build::Built, Failure> {
+    let request = request(settings, dir, app, store, options)?;
+    let mut talk = BuildTalk::new(&settings.ui);
+    let built = build::build(&request, &mut |event| talk.hear(&event));
+    talk.end();
+    let built = built?;
+    for layer in &built.layers {
+        settings.ui.say(&layer_line(layer));
+    }
+    Ok(built)
+}
+
+/// What was typed, as the build wants it.
+pub(crate) fn request(
+    settings: &Settings,
+    dir: &Path,
+    app: &AppName,
+    store: &Store,
+    options: &BuildOptions,
+) -> Result<BuildRequest, Failure> {
+    Ok(BuildRequest {
+        source: dir.to_owned(),
+        app: app.clone(),
+        store: store.clone(),
+        program: Settings::program()?,
+        built_ins: BUILT_INS,
+        buildpacks: options
+            .buildpack
+            .iter()
+            .map(|named| buildpack_path(settings, named))
+            .collect(),
+        build_config: None,
+        isolation: match options.isolation {
+            args::Isolation::Namespaces => Isolation::Namespaces,
+            args::Isolation::None => Isolation::None,
+        },
+        offline: options.offline,
+        compression: match options.compression {
+            args::Compression::Zstd => archive::Compression::Zstd,
+            args::Compression::Gzip => archive::Compression::Gzip,
+        },
+        mirror: options.mirror.clone(),
+        operator_env: settings.env.clone(),
+        home: settings.home(),
+        clear_cache: options.clear_cache,
+    })
+}
+
+/// The id of a built-in stands for itself.
+fn buildpack_path(settings: &Settings, named: &Path) -> std::path::PathBuf {
+    let is_built_in = buildpacks::BUILT_IN
+        .iter()
+        .any(|built_in| Path::new(built_in.id) == named);
+    if is_built_in {
+        named.to_owned()
+    } else {
+        settings.absolute(named)
+    }
+}
+
+fn layer_line(layer: &BuiltLayer) -> String {
+    let name = match &layer.buildpack {
+        Some(buildpack) => format!("{buildpack}: {}", layer.name),
+        None => layer.name.clone(),
+    };
+    let size = if layer.tar_bytes > 0 {
+        format!(" ({})", human_bytes(layer.tar_bytes))
+    } else {
+        String::new()
+    };
+    match &layer.why {
+        Why::Kept => format!("layer {name}{size}: kept"),
+        Why::Changed(change) => format!("layer {name}{size}: made, {}", because(*change)),
+    }
+}
+
+fn because(change: Change) -> &'static str {
+    match change {
+        Change::New => "the last build had none",
+        Change::Written => "the buildpack wrote in it",
+        Change::Remade => "the buildpack made it again",
+        Change::BlobGone => "its blob was no more in the store",
+        Change::Compression => "another compression is asked for",
+    }
+}
+
+pub(crate) fn list_buildpacks(settings: &Settings) -> Result<u8, Failure> {
+    let groups: Vec<Vec<Value>> = buildpacks::ORDER
+        .iter()
+        .map(|group| {
+            group
+                .iter()
+                .map(|(id, optional)| json!({ "id": id, "optional": optional }))
+                .collect()
+        })
+        .collect();
+    let rows = buildpacks::ORDER
+        .iter()
+        .enumerate()
+        .flat_map(|(number, group)| {
+            group.iter().map(move |(id, optional)| {
+                vec![
+                    format!("group {}", number + 1),
+                    (*id).to_owned(),
+                    if *optional { "optional" } else { "" }.to_owned(),
+                ]
+            })
+        });
+    settings
+        .ui
+        .answer(&json!({ "schema": 1, "order": groups }), |_| {
+            table(&rows.collect::<Vec<_>>())
+        });
+    Ok(0)
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        super::build_report::word(error)
+    }
+}

@@ -1,0 +1,111 @@
+//! Words why a build ended without a slug.
+
+use slug::build::BuildError;
+use slug::build::detect::{GroupVerdict, Verdict};
+use slug::buildpack::plan::{Conflict, TRIALS_MAX};
+
+use super::report::{Failure, exit};
+
+const NOTHING_MADE: &str = "no slug was made; the cache of earlier builds is as it was";
+
+pub(crate) fn word(error: BuildError) -> Failure {
+    let what = Failure::of(code(&error), &error).unchanged(NOTHING_MADE);
+    match error {
+        BuildError::Path(error) => Failure::from(error),
+        BuildError::Store(error) => Failure::from(error),
+        BuildError::Archive(error) => Failure::from(error),
+        BuildError::Sandbox(error) => Failure::from(error).hint(
+            "on a machine that is thrown away after the build, `slug build --isolation none` does without namespaces",
+        ),
+        BuildError::Toml(_) | BuildError::IncludeAndExclude(_) | BuildError::BadPattern { .. } => {
+            what.hint("correct the file, and build again")
+        }
+        BuildError::Descriptor(_) | BuildError::Order(_) => {
+            what.hint("correct the buildpack's buildpack.toml; `slug buildpacks` lists the built-in ones")
+        }
+        BuildError::NoSource(_) => what.hint("name the folder of the app: `slug build DIR`"),
+        BuildError::EmptySource(_) => what.hint("`git status --ignored` shows what git ignores"),
+        BuildError::NoGit { .. } => what.hint("install git"),
+        BuildError::Git { .. } => what.hint("git's own advice is above; `slug` takes the files that `git ls-files` lists"),
+        BuildError::TooManyFiles { .. } => what.hint("leave out what the app does not need with .slugignore"),
+        BuildError::NoSuchBuildpack(_) => what.hint("`slug buildpacks` lists the built-in ones"),
+        BuildError::NothingFits(verdicts) => what
+            .detail(groups(&verdicts))
+            .hint("slug knows an app by requirements.txt, pyproject.toml, uv.lock, app.py, manage.py or a Procfile")
+            .hint("another buildpack can be named: `slug build --buildpack PATH`"),
+        BuildError::DetectFailed(verdicts) => what.detail(groups(&verdicts)).hint("what it said is above"),
+        BuildError::Problems(_) => what.hint("`slug plan` shows each decision, and the file and line that made it"),
+        BuildError::Artifacts { missing } => {
+            let tried = missing.iter().flat_map(|error| {
+                let tried = error.tried.iter().map(|(place, why)| format!("  {place}: {why}"));
+                std::iter::once(format!("{} {}:", error.name, error.version)).chain(tried.collect::<Vec<_>>())
+            });
+            what.detail(tried.collect::<Vec<_>>().join("\n"))
+                .hint("a mirror of your own can be named: `slug build --mirror URL|DIR`")
+        }
+        BuildError::BuildFailed { tail, .. } => {
+            what.detail(String::from_utf8_lossy(&tail)).hint("the whole of its output is above")
+        }
+        BuildError::Unmet { .. }
+        | BuildError::LayerName { .. }
+        | BuildError::LayerMissing { .. }
+        | BuildError::SbomFolder(_)
+        | BuildError::Follow { .. } => what.hint("this is a fault of the buildpack: its author should know"),
+        BuildError::PathTaken(_) => what.hint("`--isolation none` is for machines that are thrown away; build without it here"),
+    }
+}
+
+fn code(error: &BuildError) -> u8 {
+    match error {
+        BuildError::NothingFits(_) => exit::NO_BUILDPACK,
+        BuildError::DetectFailed(_) => exit::DETECT_FAILED,
+        BuildError::BuildFailed { .. } | BuildError::Problems(_) => exit::BUILD_FAILED,
+        BuildError::Artifacts { .. } => exit::UNREACHABLE,
+        BuildError::NoSuchBuildpack(_) | BuildError::NoSource(_) => exit::USAGE,
+        _ => exit::FAILED,
+    }
+}
+
+fn conflict_line(conflict: &Conflict) -> String {
+    match conflict {
+        Conflict::Requires { buildpack, name } => {
+            format!("{buildpack} requires `{name}`, which nothing before it provides")
+        }
+        Conflict::Provides { buildpack, name } => {
+            format!("{buildpack} provides `{name}`, which nothing after it requires")
+        }
+        Conflict::NobodyLeft => "every buildpack was optional, and none is left".to_owned(),
+        Conflict::TooManyTrials => format!("more than {TRIALS_MAX} combinations of choices"),
+    }
+}
+
+/// What each member of each group said.
+fn groups(verdicts: &[GroupVerdict]) -> String {
+    let mut lines = Vec::new();
+    for (number, group) in verdicts.iter().enumerate() {
+        lines.push(format!("group {}:", number + 1));
+        for member in &group.members {
+            let said = match &member.verdict {
+                Verdict::Passed => "passed".to_owned(),
+                Verdict::Declined => "not for this app".to_owned(),
+                Verdict::Failed { exit, .. } => format!("failed with exit code {exit}"),
+                Verdict::Error(why) => why.clone(),
+            };
+            lines.push(format!("  {}: {said}", member.buildpack));
+            if let Verdict::Failed { tail, .. } = &member.verdict {
+                lines.extend(
+                    String::from_utf8_lossy(tail)
+                        .lines()
+                        .map(|line| format!("    {line}")),
+                );
+            }
+        }
+        lines.extend(
+            group
+                .conflicts
+                .iter()
+                .map(|conflict| format!("  {}", conflict_line(conflict))),
+        );
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,278 @@
+//! `slug config`: names are listed, a value is printed by `get` alone; each
+//! change is a release.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde_json::{Value, json};
+use slug::archive;
+use slug::ident::{AppName, EnvKey, ReleaseVersion};
+use slug::release::{self, ConfigChange, Contract, ReleaseError, env_file};
+use slug::store::{CONFIG_VAR_BYTES_MAX, ConfigVars, Ledger, Secret, Store};
+
+use super::args::{Config, ConfigCommand, ReleaseOptions};
+use super::diff::config_lines;
+use super::release::change;
+use super::report::Failure;
+use super::settings::Settings;
+use super::ui::table;
+
+/// The largest env file that is read, in bytes.
+const ENV_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+pub(crate) fn run(settings: &Settings, typed: &Config) -> Result<u8, Failure> {
+    let store = settings.open_store()?;
+    let app = settings.app(&store)?;
+    match &typed.command {
+        None => list(settings, &store, &app),
+        Some(ConfigCommand::Get { key }) => get(settings, &store, &app, key),
+        Some(ConfigCommand::Set {
+            assignments,
+            options,
+        }) => {
+            let set = assignments
+                .iter()
+                .map(|text| assignment(settings, text))
+                .collect::<Result<_, _>>()?;
+            apply(
+                settings,
+                &store,
+                &app,
+                options,
+                &ConfigChange {
+                    set,
+                    unset: Vec::new(),
+                },
+            )
+        }
+        Some(ConfigCommand::Unset { keys, options }) => apply(
+            settings,
+            &store,
+            &app,
+            options,
+            &ConfigChange {
+                set: Vec::new(),
+                unset: keys.clone(),
+            },
+        ),
+        Some(ConfigCommand::Import { file, options }) => {
+            let set = import(settings, file)?;
+            apply(
+                settings,
+                &store,
+                &app,
+                options,
+                &ConfigChange {
+                    set,
+                    unset: Vec::new(),
+                },
+            )
+        }
+        Some(ConfigCommand::Diff { from, to }) => diff(settings, &store, &app, *from, *to),
+    }
+}
+
+fn apply(
+    settings: &Settings,
+    store: &Store,
+    app: &AppName,
+    options: &ReleaseOptions,
+    wanted: &ConfigChange,
+) -> Result<u8, Failure> {
+    change(settings, store, app, options, &|request| {
+        release::plan_config_change(request, wanted)
+    })
+}
+
+/// `KEY=VALUE`, `KEY=@FILE`, `KEY=-`. No message of ours repeats what stands behind the `=`.
+fn assignment(settings: &Settings, text: &str) -> Result<(EnvKey, Secret), Failure> {
+    let (key, value) = text.split_once('=').ok_or_else(|| {
+        // A word without `=` may be a value that lost its key: it is not repeated.
+        Failure::usage("a config var is set as KEY=VALUE, KEY=@FILE or KEY=- (standard input)")
+            .unchanged(UNCHANGED)
+    })?;
+    let key: EnvKey = key.parse().map_err(|error: slug::ident::BadEnvKey| {
+        Failure::usage(error.to_string()).unchanged(UNCHANGED)
+    })?;
+    let value = match value.strip_prefix('@') {
+        Some(file) => read_value(&key, open(&settings.absolute(Path::new(file)))?)?,
+        None if value == "-" => read_value(&key, io::stdin().lock())?,
+        None => value.as_bytes().to_vec(),
+    };
+    Ok((key, Secret::new(value)))
+}
+
+const UNCHANGED: &str = "no config var was changed";
+
+fn open(path: &Path) -> Result<File, Failure> {
+    File::open(path).map_err(|error| {
+        Failure::failed(format!("could not read `{}`: {error}", path.display()))
+            .unchanged(UNCHANGED)
+    })
+}
+
+/// One line end at the end is the editor's or the shell's, not the value's.
+fn read_value(key: &EnvKey, from: impl Read) -> Result<Vec<u8>, Failure> {
+    let mut value = Vec::new();
+    let limit = CONFIG_VAR_BYTES_MAX as u64 + 2;
+    from.take(limit).read_to_end(&mut value).map_err(|error| {
+        Failure::failed(format!("the value of {key} could not be read: {error}"))
+            .unchanged(UNCHANGED)
+    })?;
+    if value.ends_with(b"\n") {
+        value.pop();
+        if value.ends_with(b"\r") {
+            value.pop();
+        }
+    }
+    Ok(value)
+}
+
+fn import(settings: &Settings, file: &Path) -> Result<Vec<(EnvKey, Secret)>, Failure> {
+    let mut bytes = Vec::new();
+    let is_stdin = file == Path::new("-");
+    let path = settings.absolute(file);
+    let from: Box<dyn Read> = if is_stdin {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(open(&path)?)
+    };
+    let name = if is_stdin {
+        "standard input".to_owned()
+    } else {
+        path.display().to_string()
+    };
+    from.take(ENV_FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| {
+            Failure::failed(format!("could not read {name}: {error}")).unchanged(UNCHANGED)
+        })?;
+    if bytes.len() as u64 > ENV_FILE_BYTES_MAX {
+        return Err(
+            Failure::usage(format!("{name} is larger than {ENV_FILE_BYTES_MAX} bytes"))
+                .unchanged(UNCHANGED),
+        );
+    }
+    let parsed = env_file::parse(&bytes).map_err(|error| {
+        Failure::failed(format!("{name}, {error}"))
+            .unchanged(UNCHANGED)
+            .hint("one KEY=value a line; quote a value that holds ` #` or line ends")
+    })?;
+    for (key, line) in &parsed.duplicates {
+        settings.ui.warn(&format!(
+            "{name}, line {line}: {key} is there twice; the last one counts"
+        ));
+    }
+    Ok(parsed
+        .vars
+        .into_iter()
+        .map(|(key, value)| (key, Secret::new(value)))
+        .collect())
+}
+
+/// The current config vars on this host, and the release that has them.
+fn current(
+    settings: &Settings,
+    store: &Store,
+    app: &AppName,
+) -> Result<(ConfigVars, Option<slug::store::Release>), Failure> {
+    let release = Ledger::open(store, app).current(&settings.host)?;
+    let vars = match &release {
+        Some(release) => store.unseal(app, &release.record.config)?,
+        None => ConfigVars::new(),
+    };
+    Ok((vars, release))
+}
+
+fn list(settings: &Settings, store: &Store, app: &AppName) -> Result<u8, Failure> {
+    let (vars, release) = current(settings, store, app)?;
+    let contract = match release.as_ref().and_then(|release| release.record.slug) {
+        Some(slug) => Contract::of(&slug, &archive::read_image(store, &slug)?)?,
+        None => Contract::default(),
+    };
+    let needs: BTreeMap<_, _> = contract.iter().collect();
+    let keys: std::collections::BTreeSet<&EnvKey> =
+        vars.keys().chain(needs.keys().copied()).collect();
+    let row = |key: &&EnvKey| {
+        let (need, is_set) = (needs.get(*key), vars.get(key).is_some());
+        let description = need
+            .and_then(|need| need.description.clone())
+            .unwrap_or_default();
+        let state = match (is_set, need.is_some_and(|need| need.required)) {
+            (true, _) => "set",
+            (false, true) => "missing, required",
+            (false, false) => "unset",
+        };
+        (key.to_string(), state, description)
+    };
+    let rows: Vec<(String, &str, String)> = keys.iter().map(row).collect();
+    let objects: Vec<Value> = rows
+        .iter()
+        .map(|(key, state, description)| json!({ "key": key, "state": state, "description": description }))
+        .collect();
+    settings.ui.answer(
+        &json!({ "schema": 1, "app": app, "config": objects }),
+        |_| {
+            let cells = rows.iter().map(|(key, state, text)| {
+                vec![
+                    key.clone(),
+                    (*state).to_owned(),
+                    text.escape_debug().to_string(),
+                ]
+            });
+            table(&cells.collect::<Vec<_>>())
+        },
+    );
+    Ok(0)
+}
+
+fn get(settings: &Settings, store: &Store, app: &AppName, key: &EnvKey) -> Result<u8, Failure> {
+    let (vars, _) = current(settings, store, app)?;
+    let Some(value) = vars.get(key) else {
+        return Err(Failure::failed(format!("{key} is not set for {app}"))
+            .hint("`slug config` lists what is"));
+    };
+    if settings.ui.json {
+        let text = std::str::from_utf8(value.expose()).map_err(|_| {
+            Failure::failed(format!(
+                "the value of {key} is not UTF-8, so JSON cannot hold it"
+            ))
+            .hint("ask without `--json`")
+        })?;
+        settings
+            .ui
+            .answer(&json!({ "schema": 1, "key": key, "value": text }), |_| {
+                String::new()
+            });
+    } else {
+        settings.ui.result_bytes(value.expose());
+        settings.ui.result("");
+    }
+    Ok(0)
+}
+
+fn diff(
+    settings: &Settings,
+    store: &Store,
+    app: &AppName,
+    from: ReleaseVersion,
+    to: ReleaseVersion,
+) -> Result<u8, Failure> {
+    let ledger = Ledger::open(store, app);
+    let vars_of = |version| -> Result<ConfigVars, Failure> {
+        Ok(store.unseal(
+            app,
+            &ledger
+                .get(version)
+                .map_err(ReleaseError::from)?
+                .record
+                .config,
+        )?)
+    };
+    let changes = release::Changes::of_config(&vars_of(from)?, &vars_of(to)?);
+    let object = json!({ "schema": 1, "app": app, "from": from, "to": to, "config": changes });
+    settings.ui.answer(&object, |_| config_lines(&changes));
+    Ok(0)
+}

@@ -1,0 +1,165 @@
+//! `slug inspect`: what is in a slug.
+
+use std::path::Path;
+
+use serde_json::json;
+use slug::archive::{self, LayerKind, Slug};
+use slug::ident::Digest;
+use slug::store::{Ledger, Store};
+use slug::sys::{At as _, PathError};
+
+use super::args::Inspect;
+use super::report::Failure;
+use super::settings::Settings;
+use super::slug_name;
+use super::ui::{human_bytes, table};
+
+/// How many of the largest paths are told.
+const LARGEST_PATHS: usize = 10;
+
+pub(crate) fn run(settings: &Settings, typed: &Inspect) -> Result<u8, Failure> {
+    let store = settings.open_store()?;
+    let (digest, slug, contents) = match &typed.slug {
+        Some(file) if slug_name::is_file(settings, file) => {
+            // Into a store of its own, which is dropped: looking changes nothing.
+            let folder = tempfile::tempdir_in(store.host()).map_err(|error| {
+                Failure::failed(format!(
+                    "no temporary folder could be made in the store: {error}"
+                ))
+            })?;
+            let scratch = Store::open(folder.path(), folder.path())?;
+            let digest = slug_name::resolve(settings, &scratch, file)?;
+            read(&scratch, digest)?
+        }
+        Some(named) => read(&store, slug_name::in_store(&store, named)?)?,
+        None => read(&store, current(settings, &store)?)?,
+    };
+    let object = json!({
+        "schema": 1,
+        "slug": digest,
+        "target": slug.target,
+        "processes": slug.processes,
+        "buildpacks": slug.buildpacks,
+        "layers": slug.layers.iter().map(|(kind, layer)| json!({ "holds": kind, "layer": layer })).collect::<Vec<_>>(),
+        "largest": contents.iter().map(|(path, bytes)| json!({ "path": path, "bytes": bytes })).collect::<Vec<_>>(),
+        "base": slug.base,
+        "labels": slug.labels,
+    });
+    settings
+        .ui
+        .answer(&object, |_| text(&digest, &slug, &contents));
+    Ok(0)
+}
+
+fn read(store: &Store, digest: Digest) -> Result<(Digest, Slug, Vec<(String, u64)>), Failure> {
+    let slug = archive::read_image(store, &digest)?;
+    let mut files = Vec::new();
+    for (_, layer) in &slug.layers {
+        let tree = archive::unpack(store, layer, &mut |_| ())?;
+        walk(&tree, &tree, &mut files)?;
+    }
+    files.sort_by(|(a_path, a), (b_path, b)| b.cmp(a).then_with(|| a_path.cmp(b_path)));
+    files.truncate(LARGEST_PATHS);
+    Ok((digest, slug, files))
+}
+
+/// Each file below `folder`, by its path in the slug, with its size in bytes.
+fn walk(root: &Path, folder: &Path, files: &mut Vec<(String, u64)>) -> Result<(), PathError> {
+    for entry in std::fs::read_dir(folder).at("read the folder", folder)? {
+        let path = entry.at("read the folder", folder)?.path();
+        let metadata = path.symlink_metadata().at("look at", &path)?;
+        if metadata.is_dir() {
+            walk(root, &path, files)?;
+        } else if metadata.is_file() {
+            let inside = path.strip_prefix(root).unwrap_or(&path).to_string_lossy();
+            files.push((format!("/{}", inside.escape_debug()), metadata.len()));
+        }
+    }
+    Ok(())
+}
+
+fn holds(kind: &LayerKind) -> String {
+    match kind {
+        LayerKind::Buildpack { buildpack, layer } => format!("{buildpack}: {layer}"),
+        LayerKind::App => "app".to_owned(),
+    }
+}
+
+fn current(settings: &Settings, store: &Store) -> Result<Digest, Failure> {
+    let app = settings.app(store)?;
+    let release = Ledger::open(store, &app).current(&settings.host)?;
+    release
+        .and_then(|release| release.record.slug)
+        .ok_or_else(|| {
+            Failure::failed(format!("{app} has no current release with a slug"))
+                .hint("name a slug: `slug inspect sha256:…`")
+        })
+}
+
+fn text(digest: &Digest, slug: &Slug, largest: &[(String, u64)]) -> String {
+    let target = &slug.target;
+    let mut text = format!(
+        "slug    {digest}\ntarget  {}/{}, built on {} {}\n",
+        target.os, target.arch, target.distro_name, target.distro_version
+    );
+    let buildpacks: Vec<String> = slug
+        .buildpacks
+        .iter()
+        .map(|buildpack| format!("{} {}", buildpack.id, buildpack.version))
+        .collect();
+    text.push_str(&format!(
+        "built by {}\n\nprocesses\n",
+        buildpacks.join(", ")
+    ));
+    let processes = slug.processes.iter().map(|process| {
+        let command: Vec<&str> = process
+            .command
+            .iter()
+            .chain(&process.args)
+            .map(String::as_str)
+            .collect();
+        let default = if process.default { "(default)" } else { "" };
+        vec![
+            format!("  {}", process.process_type),
+            command.join(" ").escape_debug().to_string(),
+            default.to_owned(),
+        ]
+    });
+    text.push_str(&table(&processes.collect::<Vec<_>>()));
+    text.push_str("\nlayers\n");
+    let layers = slug.layers.iter().map(|(kind, layer)| {
+        let sizes = format!(
+            "{} ({} unpacked)",
+            human_bytes(layer.size_bytes),
+            human_bytes(layer.tar_bytes)
+        );
+        vec![format!("  {}", holds(kind)), layer.diff_id.short(), sizes]
+    });
+    text.push_str(&table(&layers.collect::<Vec<_>>()));
+    text.push_str("\nlargest files\n");
+    let files = largest
+        .iter()
+        .map(|(path, bytes)| vec![format!("  {path}"), human_bytes(*bytes)]);
+    text.push_str(&table(&files.collect::<Vec<_>>()));
+    text.push_str("\nneeds from the host\n");
+    let mut needs: Vec<Vec<String>> = slug
+        .base
+        .glibc
+        .iter()
+        .map(|glibc| vec![format!("  glibc {glibc} or later")])
+        .collect();
+    needs.extend(
+        slug.base
+            .sonames
+            .iter()
+            .map(|(soname, by)| vec![format!("  {soname}"), format!("for {by}")]),
+    );
+    text.push_str(&table(&needs));
+    text.push_str("\nlabels\n");
+    let labels = slug
+        .labels
+        .iter()
+        .map(|(key, value)| vec![format!("  {key}"), value.escape_debug().to_string()]);
+    text.push_str(&table(&labels.collect::<Vec<_>>()));
+    text
+}

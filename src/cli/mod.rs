@@ -1,0 +1,71 @@
+//! What was typed → what it means → one file per command. Another crate than
+//! the library, which so cannot name it. It alone prints and words errors.
+
+mod args;
+mod build;
+mod build_report;
+mod build_talk;
+mod completions;
+mod config;
+mod control;
+mod diff;
+mod doctor;
+mod gc;
+mod inspect;
+mod logs;
+mod plan;
+mod release;
+mod releases;
+mod report;
+mod run;
+mod settings;
+mod slug_name;
+mod ui;
+mod up;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Command, Typed};
+use report::Failure;
+use settings::Settings;
+use ui::Ui;
+
+/// One command, from `argv` to the exit code.
+pub(crate) fn main() -> ExitCode {
+    let typed = Typed::parse();
+    let ui = Ui::from(&typed.common);
+    let outcome =
+        Settings::new(typed.common, ui.clone()).and_then(|settings| run(&settings, &typed.command));
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => failure.report(&ui),
+    }
+}
+
+fn run(settings: &Settings, command: &Command) -> Result<u8, Failure> {
+    match command {
+        Command::Build(typed) => build::run(settings, typed),
+        Command::Plan(typed) => plan::run(settings, typed),
+        Command::Release(typed) => release::deploy(settings, typed),
+        Command::Rollback(typed) => release::rollback(settings, typed),
+        Command::Releases(typed) => releases::run(settings, typed),
+        Command::Diff(typed) => diff::run(settings, typed),
+        Command::Config(typed) => config::run(settings, typed),
+        Command::Run(typed) => run::run(settings, typed),
+        Command::Up(typed) => up::run(settings, typed),
+        Command::Ps => control::ps(settings),
+        Command::Logs(typed) => logs::run(settings, typed),
+        Command::Scale(typed) => control::scale(settings, typed),
+        Command::Restart(typed) => control::restart(settings, typed),
+        Command::Stop => control::stop(settings),
+        Command::Inspect(typed) => inspect::run(settings, typed),
+        Command::Verify(typed) => verify::run(settings, typed),
+        Command::Gc(typed) => gc::run(settings, typed),
+        Command::Doctor => doctor::run(settings),
+        Command::Buildpacks => build::list_buildpacks(settings),
+        Command::Completions(typed) => completions::run(settings, typed),
+    }
+}

@@ -1,0 +1,87 @@
+//! `slug plan`: what a build would do, each decision with the file and line that made it.
+
+use serde_json::json;
+use slug::build::{self, FoundEvidence, Planned};
+
+use super::args::Plan;
+use super::build::request;
+use super::build_talk::BuildTalk;
+use super::report::{Failure, exit};
+use super::settings::Settings;
+use super::ui::table;
+
+pub(crate) fn run(settings: &Settings, typed: &Plan) -> Result<u8, Failure> {
+    let dir = settings.source_dir(&typed.dir)?;
+    let store = settings.open_store()?;
+    let app = settings.app_of_dir(&dir)?;
+    let request = request(settings, &dir, &app, &store, &typed.options)?;
+    let mut talk = BuildTalk::new(&settings.ui);
+    let planned = build::plan(&request, &mut |event| talk.hear(&event))?;
+    settings
+        .ui
+        .answer(&json!({ "schema": 1, "app": app, "plan": planned }), |_| {
+            text(&planned)
+        });
+    // The build would end so, too.
+    Ok(if planned.problems.is_empty() {
+        0
+    } else {
+        exit::BUILD_FAILED
+    })
+}
+
+fn text(planned: &Planned) -> String {
+    let mut text = format!("source: {} files", planned.files);
+    if let Some((commit, dirty)) = &planned.commit {
+        text.push_str(&format!(
+            ", commit {commit}{}",
+            if *dirty { " with changes" } else { "" }
+        ));
+    }
+    text.push('\n');
+    for buildpack in &planned.buildpacks {
+        text.push_str(&format!("\n{} {}\n", buildpack.id, buildpack.version));
+        let rows = buildpack
+            .evidence
+            .iter()
+            .map(|found| vec![format!("  {}", found.what), place(found)]);
+        text.push_str(&table(&rows.collect::<Vec<_>>()));
+    }
+    if !planned.artifacts.is_empty() {
+        text.push_str("\nartifacts\n");
+        let rows = planned.artifacts.iter().map(|(artifact, kept)| {
+            let state = if *kept {
+                "on this host"
+            } else {
+                "to be fetched"
+            };
+            vec![
+                format!("  {} {}", artifact.name, artifact.version),
+                state.to_owned(),
+            ]
+        });
+        text.push_str(&table(&rows.collect::<Vec<_>>()));
+    }
+    text.extend(
+        planned
+            .warnings
+            .iter()
+            .map(|warning| format!("\nwarning: {warning}")),
+    );
+    text.extend(
+        planned
+            .problems
+            .iter()
+            .map(|problem| format!("\nproblem: {problem}")),
+    );
+    text
+}
+
+/// `<- .python-version:1`.
+fn place(found: &FoundEvidence) -> String {
+    match (&found.file, found.line) {
+        (Some(file), Some(line)) => format!("<- {file}:{line}"),
+        (Some(file), None) => format!("<- {file}"),
+        (None, _) => String::new(),
+    }
+}

@@ -1,0 +1,319 @@
+//! `slug release`, `slug rollback`, and what every change of the ledger shares:
+//! plan, say, apply, follow.
+
+use serde_json::json;
+use slug::archive::{self, Host};
+use slug::ident::{AppName, Digest};
+use slug::release::{self, CommandOutcome, Planned, ReleaseError, ReleasePlan, Request};
+use slug::store::{ReleaseRecord, Store};
+
+use super::args::{Release, ReleaseOptions, Rollback};
+use super::report::{Failure, exit};
+use super::settings::Settings;
+use super::ui::{human_bytes, table};
+use super::{control, slug_name};
+
+pub(crate) fn deploy(settings: &Settings, typed: &Release) -> Result<u8, Failure> {
+    let store = settings.open_store()?;
+    let slug = slug_name::resolve(settings, &store, &typed.slug)?;
+    let app = settings.app(&store)?;
+    change(settings, &store, &app, &typed.options, &|request| {
+        release::plan_deploy(request, &slug)
+    })
+}
+
+pub(crate) fn rollback(settings: &Settings, typed: &Rollback) -> Result<u8, Failure> {
+    let store = settings.open_store()?;
+    let app = settings.app(&store)?;
+    change(settings, &store, &app, &typed.options, &|request| {
+        release::plan_rollback(request, typed.to)
+    })
+}
+
+/// For `slug up DIR`: the release that the supervisor is to find.
+pub(crate) fn deploy_built(
+    settings: &Settings,
+    store: &Store,
+    app: &AppName,
+    slug: Digest,
+) -> Result<(), Failure> {
+    let outcome = make(settings, store, app, None, &|request| {
+        release::plan_deploy(request, &slug)
+    })?;
+    match outcome {
+        Made::Release(plan) => settings
+            .ui
+            .say(&format!("released {} of {app}", plan.version)),
+        Made::Unchanged(_) => settings
+            .ui
+            .detail("this slug is the current release already"),
+    }
+    Ok(())
+}
+
+/// Plans a release; with `--dry-run` prints the plan, otherwise applies it and waits for the switch.
+pub(crate) fn change(
+    settings: &Settings,
+    store: &Store,
+    app: &AppName,
+    options: &ReleaseOptions,
+    plan: &dyn Fn(&Request<'_>) -> Result<Planned, ReleaseError>,
+) -> Result<u8, Failure> {
+    let message = options.message.as_deref();
+    if options.dry_run {
+        let planned = with_request(settings, store, app, message, |request| Ok(plan(request)?))?;
+        match &planned {
+            Planned::Unchanged(unchanged) => {
+                settings.ui.answer(unchanged, |_| no_change(unchanged))
+            }
+            Planned::Release(plan) => settings.ui.answer(plan, |plan| describe(plan)),
+        }
+        return Ok(0);
+    }
+    match make(settings, store, app, message, plan)? {
+        Made::Unchanged(unchanged) => {
+            settings.ui.say(&no_change(&unchanged));
+            let version = unchanged.current.map(|version| version.to_string());
+            let object = json!({ "schema": 1, "app": app, "version": version, "made": false });
+            settings
+                .ui
+                .answer(&object, |_| version.clone().unwrap_or_default());
+        }
+        Made::Release(plan) => {
+            let version = plan.version;
+            let object =
+                json!({ "schema": 1, "app": app, "version": version, "made": true, "plan": plan });
+            settings.ui.answer(&object, |_| version.to_string());
+            if !options.no_wait {
+                control::follow(settings, store, app, version)?;
+            }
+        }
+    }
+    Ok(0)
+}
+
+enum Made {
+    Unchanged(release::Unchanged),
+    Release(Box<ReleasePlan>),
+}
+
+/// Plans under the app's lock, so that what is applied is what was planned.
+fn make(
+    settings: &Settings,
+    store: &Store,
+    app: &AppName,
+    message: Option<&str>,
+    plan: &dyn Fn(&Request<'_>) -> Result<Planned, ReleaseError>,
+) -> Result<Made, Failure> {
+    let mut waiting = |holder: &str| {
+        settings
+            .ui
+            .say(&format!("{app} is locked by {holder}: waiting"))
+    };
+    let lock = store.lock_app(app, &settings.by, &mut waiting)?;
+    with_request(settings, store, app, message, |request| {
+        let plan = match plan(request)? {
+            Planned::Unchanged(unchanged) => return Ok(Made::Unchanged(unchanged)),
+            Planned::Release(plan) => plan,
+        };
+        settings.ui.detail(&describe(&plan));
+        unpack(settings, store, &plan)?;
+        plan.apply(request, &lock, &mut |record| {
+            release_command(settings, store, app, record)
+        })?;
+        Ok(Made::Release(plan))
+    })
+}
+
+fn with_request<T>(
+    settings: &Settings,
+    store: &Store,
+    app: &AppName,
+    message: Option<&str>,
+    then: impl FnOnce(&Request<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let base = Host::read()?;
+    then(&Request {
+        store,
+        app,
+        host: &settings.host,
+        base: &base,
+        by: &settings.by,
+        message,
+        clock: &Settings::now,
+    })
+}
+
+/// Before anything is recorded: a slug that is damaged, or does not fit on the disk, makes no release.
+fn unpack(settings: &Settings, store: &Store, plan: &ReleasePlan) -> Result<(), Failure> {
+    let Some(slug) = &plan.slug else {
+        return Ok(());
+    };
+    for (_, layer) in &archive::read_image(store, slug)?.layers {
+        archive::unpack(store, layer, &mut |_| ()).map_err(|error| {
+            let failure = Failure::from(error).unchanged("no release was made");
+            settings.ui.detail(&format!(
+                "the layer {} could not be unpacked",
+                layer.diff_id
+            ));
+            failure
+        })?;
+    }
+    Ok(())
+}
+
+fn release_command(
+    settings: &Settings,
+    store: &Store,
+    app: &AppName,
+    record: &ReleaseRecord,
+) -> CommandOutcome {
+    settings.ui.say(&format!(
+        "running the release command of {}",
+        record.version
+    ));
+    let _ = (store, app);
+    CommandOutcome {
+        exit: None,
+        tail: String::new(),
+    }
+}
+
+fn no_change(unchanged: &release::Unchanged) -> String {
+    match unchanged.current {
+        Some(current) => {
+            format!("nothing to release: {current} has this slug and this config already")
+        }
+        None => "nothing to release: there is no release yet, and nothing was asked for".to_owned(),
+    }
+}
+
+/// Every effect of a plan, for people.
+fn describe(plan: &ReleasePlan) -> String {
+    let mut rows: Vec<(&str, String)> =
+        vec![("release", format!("{} of {}", plan.version, plan.app))];
+    rows.push(("reason", super::releases::reason(&plan.reason)));
+    rows.extend(
+        plan.replaces
+            .iter()
+            .map(|replaced| ("replaces", replaced.to_string())),
+    );
+    let changed = if plan.slug_changed {
+        ""
+    } else {
+        " (unchanged)"
+    };
+    rows.extend(
+        plan.slug
+            .iter()
+            .map(|slug| ("slug", format!("{slug}{changed}"))),
+    );
+    rows.extend(
+        plan.config
+            .added
+            .iter()
+            .map(|key| ("config", format!("+{key}"))),
+    );
+    rows.extend(
+        plan.config
+            .changed
+            .iter()
+            .map(|key| ("config", format!("~{key}"))),
+    );
+    rows.extend(
+        plan.config
+            .removed
+            .iter()
+            .map(|key| ("config", format!("-{key}"))),
+    );
+    rows.extend(
+        plan.processes_added
+            .iter()
+            .map(|process_type| ("process", format!("+{process_type}"))),
+    );
+    rows.extend(
+        plan.processes_removed
+            .iter()
+            .map(|process_type| ("process", format!("-{process_type}"))),
+    );
+    rows.extend(
+        plan.release_command
+            .iter()
+            .map(|command| ("runs", command.join(" ").escape_debug().to_string())),
+    );
+    let layers = &plan.layers;
+    rows.push((
+        "layers",
+        format!(
+            "{} on this host, {} to unpack ({})",
+            layers.reused,
+            layers.unpacked,
+            human_bytes(layers.unpacked_bytes)
+        ),
+    ));
+    let free = layers.disk_free_bytes.saturating_sub(layers.unpacked_bytes);
+    rows.push(("disk", format!("{} free afterwards", human_bytes(free))));
+    let targets: Vec<String> = plan
+        .rollback_targets
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    rows.push((
+        "rollback",
+        if targets.is_empty() {
+            "no target".to_owned()
+        } else {
+            targets.join(", ")
+        },
+    ));
+    rows.extend(plan.interrupted.iter().map(|version| {
+        (
+            "interrupted",
+            format!("{version} will be recorded as failed"),
+        )
+    }));
+    table(
+        &rows
+            .into_iter()
+            .map(|(key, value)| vec![key.to_owned(), value])
+            .collect::<Vec<_>>(),
+    )
+}
+
+const NO_RELEASE: &str = "no release was made";
+
+impl From<ReleaseError> for Failure {
+    fn from(error: ReleaseError) -> Self {
+        let refused = Self::of(exit::REFUSED, &error).unchanged(NO_RELEASE);
+        match error {
+            ReleaseError::Store(error) => Self::from(error),
+            ReleaseError::Archive(error) => Self::from(error),
+            ReleaseError::SlugIncomplete { .. } => {
+                refused.hint("bring it whole: `slug release app.slug`, or build it: the same source has the same digest")
+            }
+            ReleaseError::Base { .. } => {
+                refused.hint("install what is missing on this host, or build the slug on a host like this one")
+            }
+            ReleaseError::MissingConfig { app, missing } => missing.iter().fold(refused, |failure, var| {
+                let value = if var.secret { "-` and the value on standard input" } else { "…`" };
+                failure.hint(format!("`slug config set --app {app} {}={value}", var.key))
+            }),
+            ReleaseError::BadContract { .. } => refused.hint("correct [env] in slug.toml, and build again"),
+            ReleaseError::SetAndUnset { .. } | ReleaseError::BadConfigVar(_) => refused.code(exit::USAGE),
+            ReleaseError::Ineligible { .. } => refused.hint("`slug releases` shows what became of each release"),
+            ReleaseError::NothingToRollBackTo { refused: looked_at, .. } => {
+                let lines: Vec<String> = looked_at.iter().map(|(version, why)| format!("{version}: {why}")).collect();
+                refused.detail(lines.join("\n")).hint("`slug releases` shows what became of each release")
+            }
+            ReleaseError::Overtaken { .. } => refused.hint("look at `slug releases`, and ask again"),
+            ReleaseError::WrongLock { .. } => refused,
+            ReleaseError::CommandFailed { version, tail, .. } => Self { code: exit::FAILED, ..refused }
+                .detail(tail)
+                .unchanged("the release before it is current; no process was touched")
+                .hint(format!("`slug releases show {version}` has its output; a corrected slug or config makes the next release")),
+            ReleaseError::UnknownNeeds(_) => refused
+                .unchanged("nothing was deleted")
+                .hint("`slug verify` says what is wrong; bring the slug back with `slug release app.slug`, then collect again"),
+        }
+    }
+}

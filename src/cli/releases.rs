@@ -1,0 +1,188 @@
+//! `slug releases`, `slug releases show`.
+
+use serde_json::{Value, json};
+use slug::store::{Ledger, Outcome, Reason, Release};
+
+use super::args::{Releases, ReleasesCommand};
+use super::report::Failure;
+use super::settings::Settings;
+use super::ui::table;
+
+pub(crate) fn run(settings: &Settings, typed: &Releases) -> Result<u8, Failure> {
+    let store = settings.open_store()?;
+    let app = settings.app(&store)?;
+    let ledger = Ledger::open(&store, &app);
+    let current = ledger
+        .current(&settings.host)?
+        .map(|release| release.record.version);
+    let is_current = |release: &Release| Some(release.record.version) == current;
+    match &typed.command {
+        None => {
+            let mut releases = ledger.releases()?;
+            releases.reverse();
+            let objects: Vec<Value> = releases
+                .iter()
+                .map(|release| object(release, is_current(release)))
+                .collect();
+            settings.ui.answer(
+                &json!({ "schema": 1, "app": app, "releases": objects }),
+                |_| {
+                    table(
+                        &releases
+                            .iter()
+                            .map(|release| row(release, is_current(release)))
+                            .collect::<Vec<_>>(),
+                    )
+                },
+            );
+        }
+        Some(ReleasesCommand::Show { version }) => {
+            let release = ledger.get(*version)?;
+            let object = json!({ "schema": 1, "release": object(&release, is_current(&release)) });
+            settings
+                .ui
+                .answer(&object, |_| show(&release, is_current(&release)));
+        }
+    }
+    Ok(0)
+}
+
+fn row(release: &Release, current: bool) -> Vec<String> {
+    let record = &release.record;
+    vec![
+        record.version.to_string(),
+        if current {
+            "current".to_owned()
+        } else {
+            state(release).to_owned()
+        },
+        record
+            .slug
+            .map_or_else(|| "no slug".to_owned(), |slug| slug.short()),
+        record.at.to_string(),
+        record.by.clone(),
+        reason(&record.reason),
+        record
+            .message
+            .clone()
+            .unwrap_or_default()
+            .escape_debug()
+            .to_string(),
+    ]
+}
+
+fn show(release: &Release, current: bool) -> String {
+    let record = &release.record;
+    let mut rows = vec![
+        ("release", format!("{} of {}", record.version, record.app)),
+        (
+            "state",
+            if current {
+                "current".to_owned()
+            } else {
+                state(release).to_owned()
+            },
+        ),
+        (
+            "slug",
+            record
+                .slug
+                .map_or_else(|| "none".to_owned(), |slug| slug.to_string()),
+        ),
+        ("config", record.config.to_string()),
+        ("by", record.by.clone()),
+        ("at", record.at.to_string()),
+        ("reason", reason(&record.reason)),
+    ];
+    rows.extend(
+        record
+            .message
+            .iter()
+            .map(|message| ("message", message.escape_debug().to_string())),
+    );
+    rows.extend(
+        record
+            .previous
+            .iter()
+            .map(|previous| ("previous", previous.to_string())),
+    );
+    for (host, why) in &release.rejected {
+        rows.push(("rejected", format!("by {host}: {why}")));
+    }
+    for ran in &release.ran {
+        rows.push((
+            "ran",
+            format!(
+                "{} by {} on {} at {}: exit {}",
+                ran.process, ran.by, ran.host, ran.started, ran.exit
+            ),
+        ));
+    }
+    let mut text = table(
+        &rows
+            .into_iter()
+            .map(|(key, value)| vec![key.to_owned(), value])
+            .collect::<Vec<_>>(),
+    );
+    if let Outcome::Failed {
+        step, exit, tail, ..
+    } = &release.outcome
+    {
+        let exit = exit
+            .map(|exit| format!(", exit {exit}"))
+            .unwrap_or_default();
+        text.push_str(&format!("failed    {step}{exit}\n"));
+        text.extend(tail.lines().map(|line| format!("  {line}\n")));
+    }
+    text
+}
+
+fn state(release: &Release) -> &'static str {
+    match &release.outcome {
+        Outcome::Pending => "pending",
+        Outcome::Failed { .. } => "failed",
+        Outcome::Succeeded { .. } if !release.rejected.is_empty() => "rejected",
+        Outcome::Succeeded { .. } => "succeeded",
+    }
+}
+
+/// Why a release was made, in one line.
+pub(crate) fn reason(reason: &Reason) -> String {
+    match reason {
+        Reason::Deploy => "deploy".to_owned(),
+        Reason::Rollback { to } => format!("rollback to {to}"),
+        Reason::Config { set, unset } => {
+            let signed = |sign: char, key: &slug::ident::EnvKey| format!("{sign}{key}");
+            let set = set.iter().map(|key| signed('+', key));
+            let keys: Vec<String> = set
+                .chain(unset.iter().map(|key| signed('-', key)))
+                .collect();
+            format!("config {}", keys.join(" "))
+        }
+    }
+}
+
+fn object(release: &Release, current: bool) -> Value {
+    let failed = match &release.outcome {
+        Outcome::Failed {
+            at,
+            step,
+            exit,
+            tail,
+        } => json!({ "at": at, "step": step, "exit": exit, "tail": tail }),
+        Outcome::Pending | Outcome::Succeeded { .. } => Value::Null,
+    };
+    let rejected: Vec<Value> = release
+        .rejected
+        .iter()
+        .map(|(host, why)| json!({ "host": host, "why": why }))
+        .collect();
+    json!({
+        "record": release.record,
+        "state": state(release),
+        "current": current,
+        "failed": failed,
+        "rejected": rejected,
+        "ran": release.ran,
+    })
+}

@@ -1,0 +1,192 @@
+//! What was meant: made once from what was typed and from the machine. The
+//! only reader of the environment, the working folder, the user, the host name.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use slug::ident::AppName;
+use slug::store::Store;
+use slug::sys::clock::Timestamp;
+
+use super::args::Common;
+use super::report::Failure;
+use super::ui::Ui;
+
+/// The store of root.
+const STORE_OF_ROOT: &str = "/var/lib/slug";
+
+/// What every command knows.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) ui: Ui,
+    /// The operator's environment: for builds that must reach the registries that the machine is set up for.
+    pub(crate) env: BTreeMap<OsString, OsString>,
+    pub(crate) working_dir: PathBuf,
+    /// Who is typing, for the ledger.
+    pub(crate) by: String,
+    /// This host's name, for the ledger.
+    pub(crate) host: String,
+    app: Option<AppName>,
+    store: PathBuf,
+}
+
+impl Settings {
+    pub(crate) fn new(common: Common, ui: Ui) -> Result<Self, Failure> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that reads the environment"
+        )]
+        let env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that reads the working folder"
+        )]
+        let working_dir = std::env::current_dir().map_err(|error| {
+            Failure::failed(format!("the working folder cannot be read: {error}"))
+        })?;
+        let store = match common.store {
+            Some(path) => working_dir.join(path),
+            None => default_store(&env)?,
+        };
+        let by = user_name(&env);
+        Ok(Self {
+            ui,
+            env,
+            working_dir,
+            by,
+            host: host_name(),
+            app: common.app,
+            store,
+        })
+    }
+
+    pub(crate) fn now() -> Timestamp {
+        Timestamp::now()
+    }
+
+    pub(crate) fn open_store(&self) -> Result<Store, Failure> {
+        Ok(Store::open(&self.store, &self.store)?)
+    }
+
+    /// A path as it was typed, made absolute.
+    pub(crate) fn absolute(&self, path: &Path) -> PathBuf {
+        self.working_dir.join(path)
+    }
+
+    /// A folder of source as it was typed: absolute, without links, so that `.` has a name.
+    pub(crate) fn source_dir(&self, dir: &Path) -> Result<PathBuf, Failure> {
+        let path = self.absolute(dir);
+        path.canonicalize().map_err(|error| {
+            Failure::usage(format!(
+                "there is no source at `{}`: {error}",
+                path.display()
+            ))
+            .hint("name the folder of the app")
+        })
+    }
+
+    /// The operator's home.
+    pub(crate) fn home(&self) -> Option<PathBuf> {
+        self.env
+            .get(OsStr::new("HOME"))
+            .map(PathBuf::from)
+            .filter(|home| home.is_absolute())
+    }
+
+    /// This binary: every sandbox begins with it.
+    pub(crate) fn program() -> Result<PathBuf, Failure> {
+        std::env::current_exe()
+            .map_err(|error| Failure::failed(format!("slug's own binary cannot be found: {error}")))
+    }
+
+    /// The app of a command without a folder: named, of ./slug.toml, or the only one there is.
+    pub(crate) fn app(&self, store: &Store) -> Result<AppName, Failure> {
+        if let Some(app) = self.named_app(&self.working_dir)? {
+            return Ok(app);
+        }
+        let apps = store.apps()?;
+        match apps.as_slice() {
+            [only] => {
+                self.ui
+                    .say(&format!("app: {only} (the only one in the store)"));
+                Ok(only.clone())
+            }
+            [] => Err(
+                Failure::usage("no app was named, and the store has none yet")
+                    .hint("name one with `--app NAME`"),
+            ),
+            several => {
+                let names: Vec<&str> = several.iter().map(AppName::as_str).collect();
+                Err(Failure::usage(format!(
+                    "no app was named, and the store has several: {}",
+                    names.join(", ")
+                ))
+                .hint("name one with `--app NAME` or SLUG_APP"))
+            }
+        }
+    }
+
+    /// The app of a command with a folder: named, of the folder's slug.toml, or the folder's name.
+    pub(crate) fn app_of_dir(&self, dir: &Path) -> Result<AppName, Failure> {
+        if let Some(app) = self.named_app(dir)? {
+            return Ok(app);
+        }
+        let name = dir
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        name.parse().map_err(|_| {
+            Failure::usage(format!(
+                "the folder's name, `{}`, cannot be the name of an app",
+                name.escape_default()
+            ))
+            .hint("name the app with `--app NAME`, or write `app = \"NAME\"` into slug.toml")
+        })
+    }
+
+    fn named_app(&self, dir: &Path) -> Result<Option<AppName>, Failure> {
+        if self.app.is_some() {
+            return Ok(self.app.clone());
+        }
+        Ok(slug::build::app_of_slug_toml(dir)?)
+    }
+}
+
+fn default_store(env: &BTreeMap<OsString, OsString>) -> Result<PathBuf, Failure> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from(STORE_OF_ROOT));
+    }
+    let folder = |key: &str| {
+        env.get(OsStr::new(key))
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let data =
+        folder("XDG_DATA_HOME").or_else(|| folder("HOME").map(|home| home.join(".local/share")));
+    data.map(|data| data.join("slug")).ok_or_else(|| {
+        Failure::usage("there is no place for the store: neither XDG_DATA_HOME nor HOME is set")
+            .hint("name one with `--store DIR`")
+    })
+}
+
+/// `sudo` keeps who really typed.
+fn user_name(env: &BTreeMap<OsString, OsString>) -> String {
+    let named = ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|key| env.get(OsStr::new(key)));
+    let named = named
+        .and_then(|name| name.to_str())
+        .filter(|name| !name.is_empty());
+    named.map_or_else(
+        || format!("uid {}", rustix::process::getuid().as_raw()),
+        str::to_owned,
+    )
+}
+
+fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}

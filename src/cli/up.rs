@@ -1,0 +1,141 @@
+//! `slug up`: the supervisor and the router, which meet only here.
+
+use std::io;
+use std::sync::Arc;
+
+use slug::ident::AppName;
+use slug::logs::{History, Labels, Paint, Pump, Sink};
+use slug::router::{self, Router, RouterError, RouterOptions};
+use slug::run::{self, Front, Target, UpError, UpOptions};
+use slug::store::Store;
+
+use super::args::Up;
+use super::report::Failure;
+use super::settings::Settings;
+use super::{build, release};
+
+pub(crate) fn run(settings: &Settings, typed: &Up) -> Result<u8, Failure> {
+    let store = settings.open_store()?;
+    let app = match &typed.dir {
+        Some(dir) => build_and_release(settings, &store, dir, typed)?,
+        None => settings.app(&store)?,
+    };
+    let pump = start_pump(settings, &store, &app)?;
+    let router = start_router(typed, &pump)?;
+    for address in router.listening() {
+        settings
+            .ui
+            .say(&format!("{app} is served at {}", url(address)));
+    }
+    let front = Arc::new(RouterFront(router));
+    let outcome = run::up(UpOptions {
+        store,
+        app,
+        host: settings.host.clone(),
+        front,
+        pump,
+    });
+    Ok(outcome.map(|()| 0)?)
+}
+
+/// Made here, so that the supervisor finds it as the current release when it starts.
+fn build_and_release(
+    settings: &Settings,
+    store: &Store,
+    dir: &std::path::Path,
+    typed: &Up,
+) -> Result<AppName, Failure> {
+    let dir = settings.source_dir(dir)?;
+    let app = settings.app_of_dir(&dir)?;
+    let built = build::build(settings, &dir, &app, store, &typed.options)?;
+    release::deploy_built(settings, store, &app, built.slug)?;
+    Ok(app)
+}
+
+fn start_pump(settings: &Settings, store: &Store, app: &AppName) -> Result<Pump, Failure> {
+    let paint = if settings.ui.colour_out {
+        Paint::Colour
+    } else {
+        Paint::Plain
+    };
+    let failed = |error: io::Error| {
+        Failure::failed(format!(
+            "the threads that read logs could not be started: {error}"
+        ))
+    };
+    let sink = Sink::start(io::stdout(), paint).map_err(failed)?;
+    let history = History::open(&store.host().join("logs").join(app.as_str()))?;
+    Pump::start(sink, Some(history)).map_err(|error| Failure::failed(error.to_string()))
+}
+
+fn start_router(typed: &Up, pump: &Pump) -> Result<Router, Failure> {
+    let access = pump.clone();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let labels = Labels {
+        source: "router".to_owned(),
+        release: None,
+    };
+    Ok(Router::start(RouterOptions {
+        listen: typed.listen.clone(),
+        trusted: typed.trusted_proxy.clone(),
+        threads,
+        access: Arc::new(move |lines| access.say_access(labels.clone(), lines)),
+    })?)
+}
+
+fn url(address: &router::Listen) -> String {
+    match address {
+        router::Listen::Tcp(address) => format!("http://{address}"),
+        router::Listen::Unix(path) => path.display().to_string(),
+    }
+}
+
+/// The router, as the supervisor knows what stands in front.
+struct RouterFront(Router);
+
+impl Front for RouterFront {
+    fn route(&self, targets: &[Target], hold: bool) {
+        let targets: Vec<router::Target> = targets
+            .iter()
+            .map(|target| router::Target {
+                id: target.id,
+                instance: target.instance.to_string(),
+                release: target.release.to_string(),
+                address: target.address,
+            })
+            .collect();
+        self.0.route(&targets, hold);
+    }
+
+    fn when_idle(&self, target: u64, then: Box<dyn FnOnce() + Send>) {
+        self.0.when_idle(target, then);
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl From<RouterError> for Failure {
+    fn from(error: RouterError) -> Self {
+        let failure =
+            Self::of(super::report::exit::FAILED, &error).unchanged("nothing was started");
+        match error {
+            RouterError::Listen { .. } => {
+                failure.hint("another address can be named: `slug up --listen 127.0.0.1:8081`")
+            }
+            RouterError::Start(_) => failure,
+        }
+    }
+}
+
+impl From<UpError> for Failure {
+    fn from(error: UpError) -> Self {
+        let failure = Self::of(super::report::exit::FAILED, &error);
+        match error {
+            UpError::Running(_) => failure
+                .code(super::report::exit::REFUSED)
+                .hint("`slug ps` shows it; `slug stop` ends it"),
+        }
+    }
+}

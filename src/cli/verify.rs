@@ -1,0 +1,74 @@
+//! `slug verify`: every blob, record and config against its digest.
+
+use serde_json::json;
+use slug::archive;
+use slug::release;
+use slug::store::Store;
+
+use super::args::Verify;
+use super::report::{Failure, exit};
+use super::settings::Settings;
+use super::slug_name;
+use super::ui::human_bytes;
+
+pub(crate) fn run(settings: &Settings, typed: &Verify) -> Result<u8, Failure> {
+    let store = settings.open_store()?;
+    match &typed.slug {
+        Some(named) => verify_slug(settings, &store, named),
+        None => verify_store(settings, &store),
+    }
+}
+
+/// A file is imported into a store of its own that is dropped, which checks every digest on the way.
+fn verify_slug(settings: &Settings, store: &Store, named: &str) -> Result<u8, Failure> {
+    let digest = if slug_name::is_file(settings, named) {
+        let path = settings.absolute(named.as_ref());
+        let folder = tempfile::tempdir_in(store.host()).map_err(|error| {
+            Failure::failed(format!(
+                "no temporary folder could be made in the store: {error}"
+            ))
+        })?;
+        archive::import_archive(&Store::open(folder.path(), folder.path())?, &path)?
+    } else {
+        let digest = slug_name::in_store(store, named)?;
+        archive::read_image(store, &digest)?;
+        for (blob, _) in archive::image_blobs(store, &digest)? {
+            if let Some(finding) = store.verify_blob(&blob, &mut |_| ()) {
+                return Err(Failure::refused(finding.to_string()).hint(REPAIR));
+            }
+        }
+        digest
+    };
+    settings.ui.answer(
+        &json!({ "schema": 1, "slug": digest, "findings": [] }),
+        |_| format!("{digest}: verified"),
+    );
+    Ok(0)
+}
+
+const REPAIR: &str = "bring the slug back with `slug release app.slug`, or build it again: the same source has the same digest";
+
+fn verify_store(settings: &Settings, store: &Store) -> Result<u8, Failure> {
+    let mut bytes = 0;
+    let findings = release::verify(store, &mut |read| bytes += read);
+    settings.ui.answer(
+        &json!({ "schema": 1, "bytes": bytes, "findings": findings }),
+        |_| {
+            if !findings.is_empty() {
+                return findings
+                    .iter()
+                    .map(|finding| format!("{finding}\n"))
+                    .collect();
+            }
+            format!(
+                "verified: {} of blobs, every ledger, every config",
+                human_bytes(bytes)
+            )
+        },
+    );
+    Ok(if findings.is_empty() {
+        0
+    } else {
+        exit::REFUSED
+    })
+}
