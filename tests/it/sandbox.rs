@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read as _;
-use std::os::fd::OwnedFd;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -882,6 +882,166 @@ fn a_secret_of_the_environment_stands_in_no_argv_and_no_other_environment() {
             };
             assert_eq!(read("environ"), "");
             assert_eq!(read("cmdline"), "slug-shim\0--sandbox-shim\0");
+        },
+    );
+}
+
+/// A pseudo-terminal: the side of whoever types, and the side of the program.
+fn pseudo_terminal() -> (fs::File, OwnedFd) {
+    use rustix::pty::OpenptFlags;
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let keyboard = rustix::pty::openpt(flags).unwrap();
+    rustix::pty::grantpt(&keyboard).unwrap();
+    rustix::pty::unlockpt(&keyboard).unwrap();
+    let name = rustix::pty::ptsname(&keyboard, Vec::new()).unwrap();
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
+    let terminal = rustix::fs::open(name.as_c_str(), flags, rustix::fs::Mode::empty()).unwrap();
+    (keyboard.into(), terminal)
+}
+
+/// Says whether the program is in the foreground of the terminal, then waits.
+const FOREGROUND: &str = "import os, sys, time; sys.stdout.write('foreground %s\\n' % (os.tcgetpgrp(0) == os.getpgrp())); sys.stdout.flush(); open('/dev/tty').close(); time.sleep(1000)";
+
+fn until(keyboard: &mut fs::File, words: &str) {
+    let mut seen = String::new();
+    while !seen.contains(words) {
+        let mut bytes = [0; 256];
+        let count = keyboard.read(&mut bytes).unwrap();
+        seen += &String::from_utf8_lossy(&bytes[..count]);
+    }
+}
+
+#[test]
+fn ctrl_c_on_a_terminal_made_by_the_caller_reaches_the_program() {
+    as_anyone(
+        "ctrl_c_on_a_terminal_made_by_the_caller_reaches_the_program",
+        || {
+            let (mut keyboard, terminal) = pseudo_terminal();
+            let mut spec = spec(&[
+                "python3",
+                "-I",
+                "-c",
+                &format!("import signal; signal.signal(2, signal.SIG_DFL); {FOREGROUND}"),
+            ]);
+            spec.terminal = true;
+            let copy = || terminal.try_clone().unwrap();
+            let streams = Streams {
+                stdin: copy(),
+                stdout: copy(),
+                stderr: copy(),
+            };
+            let mut child = sandbox::launch(slug(), &spec, streams).unwrap();
+            child.started().unwrap();
+            until(&mut keyboard, "foreground True");
+            keyboard.write_all(b"\x03").unwrap();
+            assert_eq!(child.wait().unwrap(), Exit::Signal(libc::SIGINT));
+        },
+    );
+}
+
+#[test]
+#[ignore = "the next test runs it, with a terminal"]
+fn on_its_own_terminal() {
+    let copy = || rustix::stdio::stdin().as_fd().try_clone_to_owned().unwrap();
+    let before = rustix::termios::tcgetattr(rustix::stdio::stdin()).unwrap();
+    let mut spec = spec(&[
+        "python3",
+        "-I",
+        "-c",
+        &format!(
+            "import tty, signal; signal.signal(3, signal.SIG_DFL); tty.setcbreak(0); {FOREGROUND}"
+        ),
+    ]);
+    spec.terminal = true;
+    let mut child = sandbox::launch(
+        slug(),
+        &spec,
+        Streams {
+            stdin: copy(),
+            stdout: copy(),
+            stderr: copy(),
+        },
+    )
+    .unwrap();
+    child.started().unwrap();
+    // Whoever types stops it with Ctrl-\\; Ctrl-Z before it did nothing.
+    assert_eq!(child.wait().unwrap(), Exit::Signal(libc::SIGQUIT));
+    let stdin = rustix::stdio::stdin();
+    assert_eq!(
+        rustix::termios::tcgetpgrp(stdin).unwrap(),
+        rustix::process::getpgrp()
+    );
+    let after = rustix::termios::tcgetattr(stdin).unwrap();
+    assert_eq!(after.local_modes, before.local_modes);
+}
+
+#[test]
+fn the_callers_own_terminal_is_lent_and_given_back() {
+    as_anyone("the_callers_own_terminal_is_lent_and_given_back", || {
+        let (mut keyboard, terminal) = pseudo_terminal();
+        let exe = fs::read_link("/proc/self/exe").unwrap();
+        let mut inner = Command::new("setsid");
+        inner.args(["--ctty", "--wait"]).arg(exe);
+        inner.args([
+            "sandbox::on_its_own_terminal",
+            "--ignored",
+            "--exact",
+            "--nocapture",
+        ]);
+        inner
+            .stdin(terminal.try_clone().unwrap())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let inner = inner.spawn().unwrap();
+        until(&mut keyboard, "foreground True");
+        keyboard.write_all(b"\x1a\x1c").unwrap();
+        let output = inner.wait_with_output().unwrap();
+        let words =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && words.contains("1 passed"),
+            "{words}"
+        );
+    });
+}
+
+#[test]
+#[ignore = "the next test runs it, where namespaces are refused"]
+fn where_namespaces_are_refused() {
+    let error = start(&spec(&["true"])).err().unwrap();
+    let SandboxError::Refused {
+        call,
+        source,
+        facts,
+    } = error
+    else {
+        panic!("not a refusal: {error}");
+    };
+    assert_eq!(
+        (call.as_str(), source.raw_os_error()),
+        ("clone", Some(libc::ENOSPC))
+    );
+    assert!(facts.root);
+}
+
+#[test]
+fn refused_namespaces_are_told_with_the_call_and_the_facts() {
+    as_anyone(
+        "refused_namespaces_are_told_with_the_call_and_the_facts",
+        || {
+            let script = "echo 0 > /proc/sys/user/max_mnt_namespaces && exec \"$0\" --exact sandbox::where_namespaces_are_refused --ignored";
+            let exe = fs::read_link("/proc/self/exe").unwrap();
+            let mut inner = Command::new("unshare");
+            inner
+                .args(["--user", "--map-root-user", "sh", "-c", script])
+                .arg(exe);
+            let output = inner.output().unwrap();
+            let words =
+                String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            assert!(
+                output.status.success() && words.contains("1 passed"),
+                "{words}"
+            );
         },
     );
 }

@@ -42,11 +42,11 @@ pub(super) fn send(socket: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
 /// Sends two descriptors.
 pub(super) fn send_descriptors(
     socket: BorrowedFd<'_>,
-    fds: &[BorrowedFd<'_>; DESCRIPTORS_MAX],
+    fds: [BorrowedFd<'_>; DESCRIPTORS_MAX],
 ) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(fds));
+    control.push(SendAncillaryMessage::ScmRights(&fds));
     rustix::net::sendmsg(
         socket,
         &[IoSlice::new(&[0])],

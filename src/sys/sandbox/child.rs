@@ -110,7 +110,7 @@ pub fn launch(shim: &Path, spec: &Spec, streams: Streams) -> Result<Child, Sandb
     .map_err(|error| setup("make the lifeline", error.into()))?;
     let order =
         memory_file(&Order::encode(spec, seat)).map_err(|error| setup("write the order", error))?;
-    channel::send_descriptors(lifeline.as_fd(), &[order.as_fd(), stdin.as_fd()])
+    channel::send_descriptors(lifeline.as_fd(), [order.as_fd(), stdin.as_fd()])
         .map_err(|error| setup("send the order", error))?;
     let ended = run_shim(shim, theirs, stdout, stderr)?;
     let (pid, early) = init_pid(lifeline.as_fd(), shim, &ended)?;
@@ -230,7 +230,7 @@ impl Child {
                     let source = io::Error::other("the sandbox was killed");
                     return Err(setup("start the program", source));
                 }
-                heard => self.take(heard)?,
+                heard @ Heard::Report(_) => self.take(heard)?,
             }
         }
         Ok(true)

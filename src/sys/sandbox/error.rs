@@ -86,22 +86,27 @@ pub(super) fn refused(call: &str, source: io::Error) -> SandboxError {
         Errno::INVAL,
     ];
     let refusal = Errno::from_io_error(&source).is_some_and(|errno| REFUSALS.contains(&errno));
-    match refusal {
-        true => SandboxError::Refused {
+    if refusal {
+        SandboxError::Refused {
             call: call.to_owned(),
             source,
             facts: Facts::default(),
-        },
-        false => setup(call, source),
+        }
+    } else {
+        setup(call, source)
     }
 }
 
 /// What on this machine may be the reason that namespaces are refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that are independent of one another"
+)]
 pub struct Facts {
     /// The caller is root, so no user namespace was asked for.
     pub root: bool,
-    /// `kernel.apparmor_restrict_unprivileged_userns` is 1 (Ubuntu 23.10 and later): the fix is an AppArmor profile for the binary.
+    /// `kernel.apparmor_restrict_unprivileged_userns` is 1 (Ubuntu 23.10 and later): the fix is an `AppArmor` profile for the binary.
     pub apparmor: bool,
     /// `kernel.unprivileged_userns_clone` is 0 (Debian before 11, Arch's hardened kernel).
     pub userns_clone_off: bool,

@@ -14,6 +14,7 @@ use rustix::fs::AtFlags;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountFlags, OpenTreeFlags, UnmountFlags};
 
 use crate::sys::sandbox::root::GUARDED;
+use crate::sys::sandbox::root::Kind;
 use crate::sys::sandbox::root::READ_ONLY;
 use crate::sys::sandbox::root::Root;
 use crate::sys::sandbox::root::tree_of;
@@ -73,12 +74,8 @@ fn by_options(
     let names: Vec<String> = (0..lower.len()).map(|index| index.to_string()).collect();
     for (name, folder) in names.iter().zip(lower) {
         let tree = tree_of(folder, READ_ONLY)?;
-        root.attach(
-            tree.as_fd(),
-            &Path::new(PARK).join(name),
-            crate::sys::sandbox::root::Kind::Folder,
-        )
-        .map_err(io::Error::other)?;
+        root.attach(tree.as_fd(), &Path::new(PARK).join(name), Kind::Folder)
+            .map_err(io::Error::other)?;
     }
     root.folder(&format!("{PARK}/{MADE}"))
         .map_err(io::Error::other)?;
@@ -95,6 +92,7 @@ fn by_options(
         rustix::mount::unmount(name, UnmountFlags::DETACH)?;
         rustix::fs::unlinkat(&park, name, AtFlags::REMOVEDIR)?;
     }
+    rustix::fs::unlinkat(&park, "../.park", AtFlags::REMOVEDIR)?;
     let attributes = if upper.is_some() { GUARDED } else { READ_ONLY };
     syscall::mount_setattr(mount.as_fd(), attributes.bits().into(), false)?;
     Ok(mount)

@@ -71,7 +71,7 @@ impl Order {
         to.program(program);
         to.flag(*terminal);
         to.option(prepare.as_ref(), |to, value| {
-            to.bytes(value.to_string().as_bytes())
+            to.bytes(value.to_string().as_bytes());
         });
         to.0
     }
@@ -210,7 +210,9 @@ impl Writer {
 
     fn list<T>(&mut self, items: &[T], item: fn(&mut Self, &T)) {
         self.0.extend((items.len() as u64).to_le_bytes());
-        items.iter().for_each(|each| item(self, each));
+        for each in items {
+            item(self, each);
+        }
     }
 
     fn option<T>(&mut self, value: Option<&T>, put: fn(&mut Self, &T)) {
