@@ -1,1 +1,653 @@
-//! (being written)
+//! What a process of a release is: its files, its environment, its command.
+//! Loading reads and unpacks; a `Spec` is then made without touching the disk.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::shell;
+use crate::archive::ArchiveError;
+use crate::archive::BaseMismatch;
+use crate::archive::Host;
+use crate::archive::LayerKind;
+use crate::archive::Slug;
+use crate::archive::SlugProcess;
+use crate::archive::check_base;
+use crate::archive::read_image;
+use crate::archive::unpack;
+use crate::archive::workspace;
+use crate::buildpack::exec_d;
+use crate::ident::AppName;
+use crate::ident::Digest;
+use crate::ident::Instance;
+use crate::ident::LayerName;
+use crate::ident::ProcessType;
+use crate::ident::ReleaseVersion;
+use crate::layer::env::Env;
+use crate::layer::env::LayerEnv;
+use crate::layer::env::apply_at_launch;
+use crate::store::ConfigVars;
+use crate::store::ReleaseRecord;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::sys::PathError;
+use crate::sys::clock::Timestamp;
+use crate::sys::sandbox::Mount;
+use crate::sys::sandbox::Network;
+use crate::sys::sandbox::Program;
+use crate::sys::sandbox::SandboxError;
+use crate::sys::sandbox::Spec;
+
+/// `HOME` of every process: fresh, private, in memory. Not below `/workspace`, which is read-only
+/// (gunicorn writes into `$HOME/.gunicorn`).
+pub const HOME: &str = "/home/slug";
+/// `TMPDIR` of every process.
+pub const TMPDIR: &str = "/tmp";
+/// What a process finds programs on, before its layers add theirs.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Why a release, or a process of it, cannot run here.
+#[derive(Debug, Error)]
+pub enum LaunchError {
+    /// It was made by `slug config set` before anything was deployed.
+    #[error("{0} has no slug yet: it holds config alone")]
+    NoSlug(ReleaseVersion),
+    /// The slug has no such process type.
+    #[error("{slug} has no process type `{wanted}`")]
+    NoType {
+        /// Which slug.
+        slug: Digest,
+        /// What was asked for.
+        wanted: ProcessType,
+        /// Those that it has.
+        has: Vec<ProcessType>,
+    },
+    /// No type was named and the slug has no default.
+    #[error("{slug} has no default process")]
+    NoDefault {
+        /// Which slug.
+        slug: Digest,
+        /// The types that it has.
+        has: Vec<ProcessType>,
+    },
+    /// There is nothing to execute.
+    #[error("the command of `{0}` is empty")]
+    EmptyCommand(ProcessType),
+    /// This host lacks what the slug's files need.
+    #[error("this host lacks what {slug} needs")]
+    Base {
+        /// Which slug.
+        slug: Digest,
+        /// All that is missing.
+        missing: Vec<BaseMismatch>,
+    },
+    /// The slug could not be read or unpacked.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The config could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A layer's environment could not be read.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The sandbox could not be made, or its program not be executed.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}
+
+/// A release whose files lie unpacked on this host.
+#[derive(Debug)]
+pub struct Loaded {
+    app: AppName,
+    version: ReleaseVersion,
+    digest: Digest,
+    released_at: Timestamp,
+    slug: Slug,
+    config: ConfigVars,
+    uid: u32,
+    mounts: Vec<Mount>,
+    /// Per buildpack, in group order; each one's layers by name (rule 55).
+    layers: Vec<Vec<LaunchLayer>>,
+}
+
+#[derive(Debug)]
+struct LaunchLayer {
+    name: LayerName,
+    /// On this host.
+    folder: PathBuf,
+    /// Inside.
+    at: PathBuf,
+    env: LayerEnv,
+}
+
+/// What a process is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A process type of the slug (its default if none), with a user's arguments in the place of its default ones.
+    Type(Option<ProcessType>, Vec<OsString>),
+    /// A command of a user's, executed as it is.
+    Direct(Vec<OsString>),
+}
+
+impl Loaded {
+    /// Reads the slug, unpacks what is not unpacked yet, and unseals the config. `progress` is told the bytes unpacked.
+    pub fn load(
+        store: &Store,
+        record: &ReleaseRecord,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self, LaunchError> {
+        let digest = record.slug.ok_or(LaunchError::NoSlug(record.version))?;
+        let slug = read_image(store, &digest)?;
+        let _no_garbage_collection = store.hold()?;
+        let mut unpacked = Vec::new();
+        for (kind, blob) in &slug.layers {
+            unpacked.push((kind.clone(), unpack(store, blob, progress)?));
+        }
+        let layers = launch_layers(&slug, &unpacked)?;
+        Ok(Self {
+            app: record.app.clone(),
+            version: record.version,
+            digest,
+            released_at: record.at,
+            config: store.unseal(&record.app, &record.config)?,
+            uid: uid(store, &record.app)?,
+            mounts: mounts(&unpacked, &layers),
+            layers,
+            slug,
+        })
+    }
+
+    /// Refuses a slug whose files need what this host does not have.
+    pub fn check_base(&self) -> Result<(), LaunchError> {
+        let missing = check_base(&self.slug, &Host::read()?);
+        missing.map_err(|missing| LaunchError::Base {
+            slug: self.digest,
+            missing,
+        })
+    }
+
+    /// Which release.
+    pub fn version(&self) -> ReleaseVersion {
+        self.version
+    }
+
+    /// What it consists of.
+    pub fn slug(&self) -> &Slug {
+        &self.slug
+    }
+
+    /// The sandbox of one process. `port` for the routed type alone.
+    pub fn spec(
+        &self,
+        command: &Command,
+        instance: &Instance,
+        port: Option<u16>,
+    ) -> Result<Spec, LaunchError> {
+        let process = self.process(command)?;
+        let process_type = process.map_or(&instance.process_type, |process| &process.process_type);
+        let mut exec_d = Vec::new();
+        for layer in self.layers.iter().flatten() {
+            exec_d.extend(exec_d::programs(&layer.folder, &layer.at, process_type)?);
+        }
+        let program = Program {
+            argv: self.argv(command, process)?,
+            env: self.env(process_type, instance, port),
+            // bash goes to the working folder itself, after the profiles, which begin in the app's.
+            cwd: process
+                .filter(|process| process.direct)
+                .map_or_else(|| workspace().to_owned(), working_dir),
+        };
+        let prepare = serde_json::json!({ "exec_d": exec_d });
+        Ok(Spec {
+            mounts: self.mounts.clone(),
+            network: Network::Host,
+            uid: self.uid,
+            program,
+            terminal: false,
+            prepare: (!exec_d.is_empty()).then_some(prepare),
+        })
+    }
+
+    fn process(&self, command: &Command) -> Result<Option<&SlugProcess>, LaunchError> {
+        let processes = &self.slug.processes;
+        let has = || {
+            processes
+                .iter()
+                .map(|process| process.process_type.clone())
+                .collect()
+        };
+        match command {
+            Command::Direct(_) => Ok(None),
+            Command::Type(Some(wanted), _) => {
+                let found = processes
+                    .iter()
+                    .find(|process| process.process_type == *wanted);
+                let none = || LaunchError::NoType {
+                    slug: self.digest,
+                    wanted: wanted.clone(),
+                    has: has(),
+                };
+                found.map(Some).ok_or_else(none)
+            }
+            Command::Type(None, _) => {
+                let found = processes.iter().find(|process| process.default);
+                found.map(Some).ok_or_else(|| LaunchError::NoDefault {
+                    slug: self.digest,
+                    has: has(),
+                })
+            }
+        }
+    }
+
+    /// Rules 51, 52, 57 and 58.
+    fn argv(
+        &self,
+        command: &Command,
+        process: Option<&SlugProcess>,
+    ) -> Result<Vec<OsString>, LaunchError> {
+        let argv = match (command, process) {
+            (Command::Direct(argv), _) => argv.clone(),
+            (Command::Type(_, user), Some(process)) => {
+                let fixed = process.command.iter().map(OsString::from);
+                let defaults: Vec<OsString> = process.args.iter().map(OsString::from).collect();
+                // Buildpack API below 0.9, whose processes alone are not direct: a user's arguments are added to the defaults.
+                let args = match (process.direct, user.is_empty()) {
+                    (true, false) => user.clone(),
+                    (_, true) => defaults,
+                    (false, false) => [defaults, user.clone()].concat(),
+                };
+                let argv: Vec<OsString> = fixed.chain(args).collect();
+                if process.direct || argv.first().is_none_or(|program| program.is_empty()) {
+                    argv
+                } else {
+                    shell::in_bash(
+                        &self.profiles(&process.process_type)?,
+                        &working_dir(process),
+                        &argv,
+                    )
+                }
+            }
+            (Command::Type(..), None) => Vec::new(),
+        };
+        if argv.first().is_none_or(|program| program.is_empty()) {
+            let process_type =
+                process.map_or_else(ProcessType::run, |process| process.process_type.clone());
+            return Err(LaunchError::EmptyCommand(process_type));
+        }
+        Ok(argv)
+    }
+
+    /// `profile.d/*` and `profile.d/<type>/*` of every layer, by their paths inside.
+    fn profiles(&self, process_type: &ProcessType) -> Result<Vec<PathBuf>, PathError> {
+        let mut profiles = Vec::new();
+        for layer in self.layers.iter().flatten() {
+            for below in [
+                "profile.d".into(),
+                Path::new("profile.d").join(process_type.as_str()),
+            ] {
+                let names = shell::scripts_in(&layer.folder.join(&below))?;
+                profiles.extend(
+                    names
+                        .into_iter()
+                        .map(|name| layer.at.join(&below).join(name)),
+                );
+            }
+        }
+        Ok(profiles)
+    }
+
+    /// Config vars; then, winning, what `slug` itself says; then the layers.
+    fn env(&self, process_type: &ProcessType, instance: &Instance, port: Option<u16>) -> Env {
+        let mut env = Env::from([("PATH".into(), PATH.into())]);
+        for (key, value) in self.config.iter() {
+            env.insert(
+                key.as_str().into(),
+                OsString::from_vec(value.expose().to_vec()),
+            );
+        }
+        let own = [
+            ("DYNO", instance.to_string()),
+            ("SLUG_PROCESS", instance.to_string()),
+            ("SLUG_APP", self.app.to_string()),
+            ("SLUG_RELEASE", self.version.to_string()),
+            ("SLUG_DIGEST", self.digest.to_string()),
+            ("SLUG_RELEASED_AT", self.released_at.to_string()),
+            ("HOME", HOME.to_owned()),
+            ("TMPDIR", TMPDIR.to_owned()),
+        ];
+        env.extend(own.map(|(key, value)| (key.into(), value.into())));
+        env.extend(port.map(|port| ("PORT".into(), port.to_string().into())));
+        let layers = self
+            .layers
+            .iter()
+            .map(|layers| layers.iter().map(|layer| &layer.env).collect::<Vec<_>>());
+        apply_at_launch(layers, process_type, &mut env);
+        env
+    }
+}
+
+/// An unprivileged caller's processes are its own; root's get the app's uid.
+fn uid(store: &Store, app: &AppName) -> Result<u32, StoreError> {
+    let own = rustix::process::getuid();
+    if own.is_root() {
+        store.app_uid(app)
+    } else {
+        Ok(own.as_raw())
+    }
+}
+
+fn launch_layers(
+    slug: &Slug,
+    unpacked: &[(LayerKind, PathBuf)],
+) -> Result<Vec<Vec<LaunchLayer>>, PathError> {
+    let mut by_buildpack = Vec::new();
+    for member in &slug.buildpacks {
+        let mut layers = Vec::new();
+        for (kind, folder) in unpacked {
+            if let LayerKind::Buildpack { buildpack, layer } = kind
+                && *buildpack == member.id
+            {
+                let below = Path::new("layers")
+                    .join(buildpack.folder())
+                    .join(layer.as_str());
+                let (folder, at) = (folder.join(&below), Path::new("/").join(&below));
+                let env = LayerEnv::read(&folder, &at)?;
+                layers.push(LaunchLayer {
+                    name: layer.clone(),
+                    folder,
+                    at,
+                    env,
+                });
+            }
+        }
+        layers.sort_by(|a, b| a.name.cmp(&b.name));
+        by_buildpack.push(layers);
+    }
+    Ok(by_buildpack)
+}
+
+/// Every layer at its fixed path, read-only; the app's slices over one another; and a home.
+fn mounts(unpacked: &[(LayerKind, PathBuf)], layers: &[Vec<LaunchLayer>]) -> Vec<Mount> {
+    let is_app = |(kind, _): &&(LayerKind, PathBuf)| matches!(kind, LayerKind::App);
+    // Topmost first: a later slice wins, as in an image.
+    let slices: Vec<PathBuf> = unpacked
+        .iter()
+        .rev()
+        .filter(is_app)
+        .map(|(_, folder)| folder.join("workspace"))
+        .collect();
+    let app = match slices.as_slice() {
+        [only] => Mount::Bind {
+            from: only.clone(),
+            to: workspace().to_owned(),
+            read_only: true,
+        },
+        _ => Mount::Overlay {
+            lower: slices,
+            upper: None,
+            to: workspace().to_owned(),
+        },
+    };
+    let bind = |layer: &LaunchLayer| Mount::Bind {
+        from: layer.folder.clone(),
+        to: layer.at.clone(),
+        read_only: true,
+    };
+    let home = Mount::Scratch {
+        to: PathBuf::from(HOME),
+    };
+    layers
+        .iter()
+        .flatten()
+        .map(bind)
+        .chain([app, home])
+        .collect()
+}
+
+fn working_dir(process: &SlugProcess) -> PathBuf {
+    // `join` with an absolute path is that path.
+    process
+        .working_dir
+        .as_ref()
+        .map_or_else(|| workspace().to_owned(), |folder| workspace().join(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::BaseNeeds;
+    use crate::archive::SlugBuildpack;
+    use crate::archive::Target;
+    use crate::store::Secret;
+
+    fn process(name: &str, command: &[&str], args: &[&str], direct: bool) -> SlugProcess {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        SlugProcess {
+            process_type: name.parse().unwrap(),
+            command: owned(command),
+            args: owned(args),
+            direct,
+            working_dir: (name == "there").then(|| "sub".to_owned()),
+            buildpack: "a/b".parse().unwrap(),
+            default: name == "web",
+        }
+    }
+
+    fn loaded(folder: &Path) -> Loaded {
+        let target = ["linux", "amd64", "debian", "12"].map(str::to_owned);
+        let [os, arch, distro_name, distro_version] = target;
+        let slug = Slug {
+            layers: Vec::new(),
+            processes: vec![
+                process("web", &["serve", "--fixed"], &["--default"], true),
+                process("there", &["pwd"], &[], true),
+                process("script", &["echo $A && pwd"], &[], false),
+                process("empty", &[], &[], true),
+            ],
+            buildpacks: vec![SlugBuildpack {
+                id: "a/b".parse().unwrap(),
+                version: "1".into(),
+                api: "0.10".into(),
+            }],
+            target: Target {
+                os,
+                arch,
+                distro_name,
+                distro_version,
+            },
+            base: BaseNeeds::default(),
+            labels: std::collections::BTreeMap::new(),
+        };
+        let mut config = ConfigVars::new();
+        for (key, value) in [("GREETING", b"hi\xff".to_vec()), ("LANG", b"C".to_vec())] {
+            config
+                .set(key.parse().unwrap(), Secret::new(value))
+                .unwrap();
+        }
+        let kind = LayerKind::Buildpack {
+            buildpack: "a/b".parse().unwrap(),
+            layer: "venv".parse().unwrap(),
+        };
+        let unpacked = [
+            (kind, folder.to_owned()),
+            (LayerKind::App, folder.join("app")),
+        ];
+        let layers = launch_layers(&slug, &unpacked).unwrap();
+        Loaded {
+            app: "shop".parse().unwrap(),
+            version: ReleaseVersion::from_number(42).unwrap(),
+            digest: Digest::of(b""),
+            released_at: Timestamp::from_unix_us(0).unwrap(),
+            config,
+            uid: 1,
+            mounts: mounts(&unpacked, &layers),
+            layers,
+            slug,
+        }
+    }
+
+    fn layer_folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let layer = folder.path().join("layers/a_b/venv");
+        std::fs::create_dir_all(layer.join("bin")).unwrap();
+        std::fs::create_dir_all(layer.join("env.launch/web")).unwrap();
+        std::fs::create_dir_all(layer.join("exec.d")).unwrap();
+        for (file, value) in [
+            ("env.launch/LANG.default", "x"),
+            ("env.launch/web/ONLY.override", "web"),
+            ("exec.d/a", ""),
+        ] {
+            crate::sys::fs::write_atomic(&layer.join(file), value.as_bytes(), 0o644).unwrap();
+        }
+        folder
+    }
+
+    fn argv(command: &Command) -> Vec<String> {
+        let folder = layer_folder();
+        let spec = loaded(folder.path())
+            .spec(command, &"web.1".parse().unwrap(), None)
+            .unwrap();
+        spec.program
+            .argv
+            .into_iter()
+            .map(|word| word.into_string().unwrap())
+            .collect()
+    }
+
+    fn of_type(name: &str, args: &[&str]) -> Command {
+        Command::Type(
+            Some(name.parse().unwrap()),
+            args.iter().map(OsString::from).collect(),
+        )
+    }
+
+    #[test]
+    fn arguments_of_a_user_replace_the_default_ones_and_never_the_command() {
+        assert_eq!(
+            argv(&Command::Type(None, Vec::new())),
+            ["serve", "--fixed", "--default"]
+        );
+        assert_eq!(argv(&of_type("web", &["a b"])), ["serve", "--fixed", "a b"]);
+        assert_eq!(argv(&Command::Direct(vec!["true".into()])), ["true"]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let folder = layer_folder();
+        let loaded = loaded(folder.path());
+        let spec = |command: &Command| {
+            loaded
+                .spec(command, &"run.1".parse().unwrap(), None)
+                .map(|_| ())
+                .unwrap_err()
+        };
+        assert!(
+            matches!(spec(&of_type("nope", &[])), LaunchError::NoType { has, .. } if has.len() == 4)
+        );
+        assert!(matches!(
+            spec(&of_type("empty", &[])),
+            LaunchError::EmptyCommand(_)
+        ));
+        assert!(matches!(
+            spec(&Command::Direct(Vec::new())),
+            LaunchError::EmptyCommand(_)
+        ));
+    }
+
+    #[test]
+    fn the_environment_is_config_then_slugs_own_then_the_layers_of_that_type() {
+        let folder = layer_folder();
+        let loaded = loaded(folder.path());
+        let spec = loaded
+            .spec(&of_type("web", &[]), &"web.2".parse().unwrap(), Some(4000))
+            .unwrap();
+        let env = spec.program.env;
+        let get = |key: &str| env.get(std::ffi::OsStr::new(key)).cloned();
+        assert_eq!(
+            get("GREETING"),
+            Some(OsString::from_vec(b"hi\xff".to_vec()))
+        );
+        assert_eq!(
+            (get("PORT"), get("DYNO"), get("SLUG_PROCESS")),
+            (
+                Some("4000".into()),
+                Some("web.2".into()),
+                Some("web.2".into())
+            )
+        );
+        assert_eq!(
+            (get("SLUG_RELEASE"), get("HOME")),
+            (Some("v42".into()), Some(HOME.into()))
+        );
+        assert_eq!(
+            (get("LANG"), get("ONLY")),
+            (Some("C".into()), Some("web".into()))
+        );
+        assert!(
+            get("PATH")
+                .unwrap()
+                .into_string()
+                .unwrap()
+                .starts_with("/layers/a_b/venv/bin:/usr")
+        );
+        let other = loaded
+            .spec(&of_type("there", &[]), &"there.1".parse().unwrap(), None)
+            .unwrap();
+        assert_eq!(
+            (
+                other.program.env.get(std::ffi::OsStr::new("PORT")),
+                other.program.env.get(std::ffi::OsStr::new("ONLY"))
+            ),
+            (None, None)
+        );
+        assert_eq!(other.program.cwd, Path::new("/workspace/sub"));
+        assert_eq!(
+            spec.prepare,
+            Some(serde_json::json!({ "exec_d": ["/layers/a_b/venv/exec.d/a"] }))
+        );
+    }
+
+    #[test]
+    fn every_layer_and_the_app_are_read_only_and_home_is_not() {
+        let folder = layer_folder();
+        let spec = loaded(folder.path())
+            .spec(&of_type("web", &[]), &"web.1".parse().unwrap(), None)
+            .unwrap();
+        let inside: Vec<&Path> = spec.mounts.iter().map(Mount::to).collect();
+        assert_eq!(
+            inside,
+            [
+                Path::new("/layers/a_b/venv"),
+                Path::new("/workspace"),
+                Path::new(HOME)
+            ]
+        );
+        let is_sealed = |mount: &Mount| {
+            matches!(
+                mount,
+                Mount::Bind {
+                    read_only: true,
+                    ..
+                }
+            )
+        };
+        assert!(
+            spec.mounts[..2].iter().all(is_sealed)
+                && matches!(spec.mounts[2], Mount::Scratch { .. })
+        );
+    }
+
+    #[test]
+    fn later_slices_of_an_app_lie_over_earlier_ones() {
+        let slices = ["/one", "/two"].map(|folder| (LayerKind::App, PathBuf::from(folder)));
+        let overlay = Mount::Overlay {
+            lower: vec!["/two/workspace".into(), "/one/workspace".into()],
+            upper: None,
+            to: "/workspace".into(),
+        };
+        assert_eq!(mounts(&slices, &[])[0], overlay);
+    }
+}

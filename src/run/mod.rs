@@ -7,9 +7,11 @@ pub mod formation;
 mod front;
 pub mod launch;
 mod one_off;
+mod shell;
 pub mod supervisor;
 mod up;
 
 pub use front::{Front, Target};
-pub use one_off::{Command, OneOff, RunError, run};
+pub use launch::{Command, LaunchError};
+pub use one_off::{OneOff, RunError, release_command, run};
 pub use up::{UpError, UpOptions, up};

@@ -9,5 +9,6 @@ pub mod lock;
 pub mod output_fd;
 pub mod sandbox;
 mod syscall;
+pub mod signal;
 
 pub use fs::{At, PathError};
