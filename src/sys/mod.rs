@@ -8,7 +8,7 @@ pub mod fs;
 pub mod lock;
 pub mod output_fd;
 pub mod sandbox;
-mod syscall;
 pub mod signal;
+mod syscall;
 
 pub use fs::{At, PathError};
