@@ -170,15 +170,11 @@ fn processes(slug: Option<&Slug>) -> BTreeMap<ProcessType, &SlugProcess> {
 }
 
 fn base_diff(old: Option<&BaseNeeds>, new: Option<&BaseNeeds>) -> BaseDiff {
-    let libraries = |needs: Option<&BaseNeeds>| -> BTreeMap<String, ()> {
-        needs
-            .iter()
-            .flat_map(|needs| needs.sonames.keys())
-            .map(|name| (name.clone(), ()))
-            .collect()
-    };
+    let libraries =
+        |needs: Option<&BaseNeeds>| needs.map_or_else(BTreeMap::new, |needs| needs.sonames.clone());
     BaseDiff {
-        libraries: Changes::between(&libraries(old), &libraries(new), |(), ()| true),
+        // Which file wants a library is no need of its own.
+        libraries: Changes::between(&libraries(old), &libraries(new), |_, _| true),
         from_glibc: old.and_then(|needs| needs.glibc.clone()),
         to_glibc: new.and_then(|needs| needs.glibc.clone()),
     }

@@ -611,7 +611,7 @@ fn a_diff_names_files_processes_and_keys_and_no_value() {
     ];
     let one = world.slug_of(&old, &["web: a", "worker: b"], |_| {});
     let two = world.slug_of(&new, &["web: a --fast", "clock: b"], |slug| {
-        slug.base.glibc = Some("2.34".to_owned())
+        slug.base.glibc = Some("2.34".to_owned());
     });
     world.deploy(&one);
     world.set("A", "canary-1");
@@ -670,7 +670,7 @@ fn a_collection_leaves_every_eligible_release_eligible() {
         world.deploy(&slug);
     }
     let retention = Retention {
-        releases: 2,
+        releases: 1,
         days: 0,
         unreleased_days: 0,
         artifact_days: 0,

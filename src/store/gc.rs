@@ -4,9 +4,9 @@
 //!
 //! | thing | kept while |
 //! |---|---|
-//! | release | current on any host; pending; among the last `releases` that succeeded; succeeded and superseded less than `days` ago |
-//! | slug | a kept release names it; or it is younger than `unreleased_days` |
-//! | blob | a kept slug has it; or it is younger than an hour |
+//! | release | current on any host; pending; among the last `releases` before the current one that succeeded; succeeded and superseded less than `days` ago |
+//! | slug | a kept release names it; or no record names it and it is younger than `unreleased_days` |
+//! | blob | a kept slug has it; or no slug has it and it is younger than an hour |
 //! | unpacked layer | a kept slug has it |
 //! | config | a record names it, whatever became of the release; or it is younger than an hour |
 //! | artifact | it is younger than `artifact_days` |
@@ -35,9 +35,9 @@ const DAY_S: i64 = 24 * 60 * 60;
 /// How much history can be rolled back to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Retention {
-    /// How many releases that succeeded are kept for each app, the current one among them.
+    /// How many releases that succeeded are kept for each app, besides the current one.
     pub releases: usize,
-    /// How long a release that was current is kept besides, in days.
+    /// For how long after it was superseded a release is kept besides, in days; 0: not at all.
     pub days: u32,
     /// How long a slug that was never released is kept, in days.
     pub unreleased_days: u32,
@@ -49,7 +49,7 @@ impl Default for Retention {
     fn default() -> Self {
         Self {
             releases: 10,
-            days: 30,
+            days: 0,
             unreleased_days: 7,
             artifact_days: 90,
         }
@@ -181,17 +181,12 @@ pub fn plan_gc(input: &GcInput<'_>) -> Result<GcPlan, UnknownNeeds> {
             kept_slugs.insert(slug);
         }
     }
-    let unreleased = |entry: &Entry| {
-        age_s(entry, input.now) < i64::from(input.retention.unreleased_days) * DAY_S
-    };
-    kept_slugs.extend(
-        input
-            .listing
-            .slugs
-            .iter()
-            .filter(|(_, entry)| unreleased(entry))
-            .map(|(slug, _)| *slug),
-    );
+    let awaited = input
+        .listing
+        .slugs
+        .iter()
+        .filter(|(slug, entry)| awaits_release(input, slug, entry));
+    kept_slugs.extend(awaited.map(|(slug, _)| *slug));
     let delete = garbage(input, &kept_slugs);
     let bytes = delete.iter().map(|deletion| deletion.bytes).sum();
     Ok(GcPlan {
@@ -201,35 +196,28 @@ pub fn plan_gc(input: &GcInput<'_>) -> Result<GcPlan, UnknownNeeds> {
     })
 }
 
+/// Was the slug built, or built again, not long ago, and not released since?
+fn awaits_release(input: &GcInput<'_>, slug: &Digest, entry: &Entry) -> bool {
+    let mut records = input
+        .releases
+        .values()
+        .flatten()
+        .map(|release| &release.record);
+    age_s(entry, input.now) < i64::from(input.retention.unreleased_days) * DAY_S
+        && !records.any(|record| record.slug == Some(*slug) && record.at >= entry.changed)
+}
+
+/// What goes, in the order in which it has to.
 fn garbage(input: &GcInput<'_>, kept_slugs: &BTreeSet<Digest>) -> Vec<Deletion> {
     let listing = input.listing;
-    let objects = || {
-        input
-            .slugs
-            .iter()
-            .filter(|(slug, _)| kept_slugs.contains(*slug))
-            .map(|(_, objects)| objects)
-    };
-    let blobs: BTreeSet<&Digest> = objects().flat_map(|objects| &objects.blobs).collect();
-    let layers: BTreeSet<&Digest> = objects().flat_map(|objects| &objects.layers).collect();
-    let configs: BTreeSet<(&AppName, &Digest)> = input
-        .releases
-        .iter()
-        .flat_map(|(app, releases)| {
-            releases
-                .iter()
-                .map(move |release| (app, &release.record.config))
-        })
-        .collect();
     let left_behind = |entry: &Entry| age_s(entry, input.now) >= UNDER_WAY_S;
-    let old =
-        |entry: &Entry| age_s(entry, input.now) >= i64::from(input.retention.artifact_days) * DAY_S;
+    let artifact_age_s = i64::from(input.retention.artifact_days) * DAY_S;
     let mut delete = Vec::new();
     let mut add = |garbage, entry: &Entry| {
         delete.push(Deletion {
             garbage,
             bytes: entry.bytes,
-        })
+        });
     };
     for (slug, entry) in listing
         .slugs
@@ -238,27 +226,29 @@ fn garbage(input: &GcInput<'_>, kept_slugs: &BTreeSet<Digest>) -> Vec<Deletion> 
     {
         add(Garbage::Slug(*slug), entry);
     }
-    for (blob, entry) in listing
-        .blobs
-        .iter()
-        .filter(|(blob, entry)| !blobs.contains(blob) && left_behind(entry))
-    {
-        add(Garbage::Blob(*blob), entry);
+    let needs = Needs::of(input, kept_slugs);
+    for (blob, entry) in &listing.blobs {
+        let has_slug = needs.blobs_of_any.contains(blob);
+        if !needs.blobs.contains(blob) && (has_slug || left_behind(entry)) {
+            add(Garbage::Blob(*blob), entry);
+        }
     }
     for ((app, config), entry) in &listing.configs {
-        if !configs.contains(&(app, config)) && left_behind(entry) {
+        if !needs.configs.contains(&(app, config)) && left_behind(entry) {
             add(Garbage::Config(app.clone(), *config), entry);
         }
     }
     for (layer, entry) in listing
         .layers
         .iter()
-        .filter(|(layer, _)| !layers.contains(layer))
+        .filter(|(layer, _)| !needs.layers.contains(layer))
     {
         add(Garbage::Layer(*layer), entry);
     }
-    for (artifact, entry) in listing.artifacts.iter().filter(|(_, entry)| old(entry)) {
-        add(Garbage::Artifact(*artifact), entry);
+    for (artifact, entry) in &listing.artifacts {
+        if age_s(entry, input.now) >= artifact_age_s {
+            add(Garbage::Artifact(*artifact), entry);
+        }
     }
     for (path, entry) in listing
         .temporaries
@@ -268,6 +258,43 @@ fn garbage(input: &GcInput<'_>, kept_slugs: &BTreeSet<Digest>) -> Vec<Deletion> 
         add(Garbage::Temporary(path.clone()), entry);
     }
     delete
+}
+
+/// What must not go.
+struct Needs<'a> {
+    blobs: BTreeSet<&'a Digest>,
+    /// The blobs of all slugs, kept or not.
+    blobs_of_any: BTreeSet<&'a Digest>,
+    layers: BTreeSet<&'a Digest>,
+    configs: BTreeSet<(&'a AppName, &'a Digest)>,
+}
+
+impl<'a> Needs<'a> {
+    fn of(input: &GcInput<'a>, kept_slugs: &BTreeSet<Digest>) -> Self {
+        let kept = || {
+            input
+                .slugs
+                .iter()
+                .filter(|(slug, _)| kept_slugs.contains(*slug))
+                .map(|(_, objects)| objects)
+        };
+        let releases = input
+            .releases
+            .iter()
+            .flat_map(|(app, of_app)| of_app.iter().map(move |release| (app, release)));
+        Self {
+            blobs: kept().flat_map(|objects| &objects.blobs).collect(),
+            blobs_of_any: input
+                .slugs
+                .values()
+                .flat_map(|objects| &objects.blobs)
+                .collect(),
+            layers: kept().flat_map(|objects| &objects.layers).collect(),
+            configs: releases
+                .map(|(app, release)| (app, &release.record.config))
+                .collect(),
+        }
+    }
 }
 
 /// Which releases of one app stay, oldest first, each with its first reason.
@@ -310,7 +337,7 @@ fn kept_releases(
         .iter()
         .rev()
         .filter(|release| release.record.slug.is_some());
-    for recent in with_slug.take(retention.releases) {
+    for recent in with_slug.take(retention.releases.saturating_add(1)) {
         keep(recent, KeptFor::Recent);
     }
     for pair in succeeded.windows(2) {

@@ -432,12 +432,11 @@ impl Ledger {
 
 fn add_event(release: &mut Release, object: EventObject) {
     match object.event {
-        Event::Pending => {}
-        // If both were ever there, the release is not to be trusted; `verify` names it.
         Event::Succeeded if release.outcome == Outcome::Pending => {
             release.outcome = Outcome::Succeeded { at: object.at };
         }
-        Event::Succeeded => {}
+        // If both were ever there, the release is not to be trusted; `verify` names it.
+        Event::Succeeded | Event::Pending => {}
         Event::Failed { step, exit, tail } => {
             release.outcome = Outcome::Failed {
                 at: object.at,

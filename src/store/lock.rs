@@ -121,7 +121,7 @@ mod tests {
         std::thread::scope(|scope| {
             let next = scope.spawn(|| {
                 store.lock_app(&app(), "bob", &mut |holder| {
-                    told.send(holder.to_owned()).unwrap()
+                    told.send(holder.to_owned()).unwrap();
                 })
             });
             assert!(who.recv().unwrap().starts_with("alice (process "));

@@ -32,6 +32,15 @@ pub enum Finding {
         /// Which record.
         version: ReleaseVersion,
     },
+    /// Nothing is left of several releases in a row.
+    RecordsMissing {
+        /// Whose ledger.
+        app: AppName,
+        /// The first that is missing.
+        from: ReleaseVersion,
+        /// The last that is missing.
+        to: ReleaseVersion,
+    },
     /// The record's bytes are not those that were put.
     RecordChanged {
         /// Whose ledger.
@@ -100,6 +109,9 @@ impl fmt::Display for Finding {
         match self {
             Self::RecordMissing { app, version } => {
                 write!(f, "the record of {version} of {app} is missing")
+            }
+            Self::RecordsMissing { app, from, to } => {
+                write!(f, "the records of {from} to {to} of {app} are missing")
             }
             Self::RecordChanged {
                 app,
@@ -187,32 +199,34 @@ impl Ledger {
         };
         let mut findings = Vec::new();
         let head = self.head();
-        let newest = files
-            .keys()
-            .next_back()
-            .copied()
-            .max(head.map(|(version, _)| version));
         let mut before: Option<Seen> = None;
-        let mut version = ReleaseVersion::FIRST;
-        while Some(version) <= newest {
-            let seen = match files.get(&version) {
-                Some(files) => self.verify_release(version, files, &mut findings),
-                None => {
-                    findings.push(Finding::RecordMissing {
-                        app: self.app().clone(),
-                        version,
-                    });
-                    None
-                }
-            };
+        let mut expected = Some(ReleaseVersion::FIRST);
+        for (version, files) in &files {
+            if let Some(last) = version.previous() {
+                findings.extend(self.gap(expected, last));
+            }
+            if expected != Some(*version) {
+                before = None;
+            }
+            let seen = self.verify_release(*version, files, &mut findings);
             if let Some(seen) = &seen {
                 self.verify_link(before.as_ref(), seen, head, &mut findings);
             }
             before = seen;
-            let Some(next) = version.next() else { break };
-            version = next;
+            expected = version.next();
         }
+        findings.extend(head.and_then(|(seen, _)| self.gap(expected, seen)));
         findings
+    }
+
+    /// Nothing is left of the releases from `from` to `to`; none if there are no such numbers.
+    fn gap(&self, from: Option<ReleaseVersion>, to: ReleaseVersion) -> Option<Finding> {
+        let from = from.filter(|from| *from <= to)?;
+        let app = self.app().clone();
+        if from == to {
+            return Some(Finding::RecordMissing { app, version: from });
+        }
+        Some(Finding::RecordsMissing { app, from, to })
     }
 
     fn verify_release(

@@ -13,7 +13,7 @@ use crate::sys::clock::Timestamp;
 const DAY: i64 = 24 * 60 * 60;
 
 const TWO: Retention = Retention {
-    releases: 2,
+    releases: 1,
     days: 1,
     unreleased_days: 1,
     artifact_days: 1,
@@ -211,6 +211,32 @@ fn what_was_just_written_stays() {
 }
 
 #[test]
+fn a_slug_that_was_built_again_after_its_release_waits_for_the_next() {
+    let (_folder, store) = store();
+    let slugs = objects(&["a", "b", "c"]);
+    let releases: BTreeMap<_, _> = [(app(), releases(&store, &["a", "b", "c"]))].into();
+    let retention = Retention {
+        days: 0,
+        unreleased_days: 10,
+        ..TWO
+    };
+    let goes = |built: Timestamp| {
+        let (listing, now) = (listing(&slugs, built), at(5 * DAY));
+        let input = GcInput {
+            releases: &releases,
+            slugs: &slugs,
+            listing: &listing,
+            retention,
+            now,
+        };
+        garbage(&plan_gc(&input).unwrap()).contains(&Garbage::Slug(name("a")))
+    };
+    // Its record is of second 0, and two have come after it.
+    assert!(goes(at(0)));
+    assert!(!goes(at(1)));
+}
+
+#[test]
 fn config_that_a_record_names_stays_whatever_became_of_the_release() {
     let (_folder, store) = store();
     let releases = releases(&store, &["a", "b", "c", "d"]);
@@ -287,7 +313,7 @@ fn a_plan_deletes_what_it_names_and_nothing_else() {
     };
     let mut told = Vec::new();
     plan.apply(&store, &store.lock_for_gc().unwrap(), &mut |deletion| {
-        told.push(deletion.clone())
+        told.push(deletion.clone());
     })
     .unwrap();
     assert_eq!(told, delete);

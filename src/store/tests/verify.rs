@@ -223,3 +223,25 @@ fn hostile_records_are_findings_and_not_panics() {
         "{findings:?}"
     );
 }
+
+#[test]
+fn a_number_from_nowhere_costs_one_finding_and_no_time() {
+    let (_folder, store) = store();
+    let ledger = ledger(&store);
+    fs::copy(record(&ledger, 1), ledger.folder().join("4294967295.json")).unwrap();
+    let last = v(u32::MAX);
+    let expected = [
+        Finding::RecordsMissing {
+            app: app(),
+            from: v(5),
+            to: last.previous().unwrap(),
+        },
+        Finding::RecordMisplaced {
+            app: app(),
+            version: last,
+            of_app: app(),
+            holds: v(1),
+        },
+    ];
+    assert_eq!(ledger.verify(), expected);
+}
