@@ -150,7 +150,14 @@ fn resolve(
     if manager != Manager::Nothing {
         plan.artifacts.push(inventory.uv.clone());
     }
-    describe(&mut plan, manager, &requests, &fitting[0]);
+    let official_way = official.map(|official| format!("{}, the official build", official.version));
+    let host_way = host.map(|version| format!("{version} of this host"));
+    describe(
+        &mut plan,
+        manager,
+        &requests,
+        &official_way.into_iter().chain(host_way).collect::<Vec<_>>(),
+    );
     let text = |version: &Version| version.to_string();
     let resolved = Resolved {
         manager,
@@ -162,26 +169,26 @@ fn resolve(
     Ok(plan)
 }
 
-fn describe(plan: &mut PlanMetadata, manager: Manager, requests: &[Request], version: &Version) {
+fn describe(plan: &mut PlanMetadata, manager: Manager, requests: &[Request], ways: &[String]) {
+    let ways = ways.join(", else ");
     for request in requests {
         plan.evidence.push(Evidence {
-            what: format!("Python {version}, of {}", request.text),
+            what: format!("Python {}: {ways}", request.text),
             file: Some(request.file.to_owned()),
             line: Some(request.line),
         });
     }
     if requests.is_empty() {
         plan.evidence.push(Evidence {
-            what: format!("Python {version}, the newest"),
+            what: format!("Python: {ways}"),
             file: None,
             line: None,
         });
-        let release = version.release();
-        plan.warnings.push(format!(
+        plan.warnings.push(
             "no file names a version of Python: the newest is taken, and a newer one when there is one. \
-             To stay with this one, write `{}.{}` into .python-version",
-            release[0], release[1]
-        ));
+             To stay with one, write it into .python-version"
+                .to_owned(),
+        );
     }
     let (what, file) = match manager {
         Manager::Nothing => ("no dependencies", None),

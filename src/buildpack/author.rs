@@ -423,6 +423,8 @@ pub fn main(argv0: &OsStr, args: &[OsString], built_ins: &[BuiltIn]) -> ExitCode
 
 fn dispatch(argv0: &Path, args: &[OsString], built_ins: &[BuiltIn]) -> Result<ExitCode, Failure> {
     let built_in = which(argv0, built_ins)?;
+    // Modes are part of a layer's bytes: nobody's umask decides them.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     let app = working_folder()?;
     let target = target(&env);
