@@ -3,6 +3,7 @@
 mod gc;
 mod kill;
 mod ledger;
+mod spec;
 mod verify;
 
 use super::{ConfigVars, Draft, Reason, Secret, Store};
