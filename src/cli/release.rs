@@ -307,7 +307,8 @@ impl From<ReleaseError> for Failure {
             }
             ReleaseError::Overtaken { .. } => refused.hint("look at `slug releases`, and ask again"),
             ReleaseError::WrongLock { .. } => refused,
-            ReleaseError::CommandFailed { version, tail, .. } => Self { code: exit::FAILED, ..refused }
+            ReleaseError::CommandFailed { version, tail, .. } => refused
+                .code(exit::FAILED)
                 .detail(tail)
                 .unchanged("the release before it is current; no process was touched")
                 .hint(format!("`slug releases show {version}` has its output; a corrected slug or config makes the next release")),
