@@ -1,6 +1,6 @@
 //! What a build says while it works: plain lines, and a bar on a terminal for what takes long.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -68,10 +68,8 @@ impl<'a> BuildTalk<'a> {
                 self.ui
                     .say(&self.ui.paint(&format!("==> {buildpack} {version}"), "1"));
             }
-            Event::Output { bytes, .. } if self.ui.talk >= Talk::Normal => {
-                let _ = io::stderr().lock().write_all(bytes);
-            }
-            Event::Output { .. } | Event::Fetched { .. } | Event::Packing { .. } => {}
+            Event::Output { bytes, .. } => self.ui.talk_bytes(bytes),
+            Event::Fetched { .. } | Event::Packing { .. } => {}
         }
     }
 

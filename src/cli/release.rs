@@ -119,7 +119,7 @@ fn make(
         settings.ui.detail(&describe(&plan));
         unpack(settings, store, &plan)?;
         plan.apply(request, &lock, &mut |record| {
-            release_command(settings, store, app, record)
+            release_command(settings, store, record)
         })?;
         Ok(Made::Release(plan))
     })
@@ -162,21 +162,13 @@ fn unpack(settings: &Settings, store: &Store, plan: &ReleasePlan) -> Result<(), 
     Ok(())
 }
 
-fn release_command(
-    settings: &Settings,
-    store: &Store,
-    app: &AppName,
-    record: &ReleaseRecord,
-) -> CommandOutcome {
+fn release_command(settings: &Settings, store: &Store, record: &ReleaseRecord) -> CommandOutcome {
     settings.ui.say(&format!(
         "running the release command of {}",
         record.version
     ));
-    let _ = (store, app);
-    CommandOutcome {
-        exit: None,
-        tail: String::new(),
-    }
+    let mut output = |bytes: &[u8]| settings.ui.talk_bytes(bytes);
+    slug::run::release_command(store, record, &mut output, &mut |_| ())
 }
 
 fn no_change(unchanged: &release::Unchanged) -> String {

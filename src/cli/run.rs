@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 
-use slug::run::{Command, OneOff, RunError};
+use slug::ident::ProcessType;
+use slug::run::{Command, LaunchError, OneOff, RunError};
 
 use super::args::Run;
 use super::report::{Failure, exit};
@@ -41,17 +42,54 @@ fn start(settings: &Settings, typed: &Run) -> Result<u8, Failure> {
         command,
         by: settings.by.clone(),
     };
-    let exit = slug::run::run(&one_off)?;
+    let exit = slug::run::run(&one_off, &mut |_| ())?;
     Ok(u8::try_from(exit.code()).unwrap_or(exit::RUN_FAILED))
 }
 
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
-        let failure = Self::of(exit::FAILED, &error);
         match error {
-            RunError::NoRelease(app) => {
-                failure.hint(format!("make one: `slug release --app {app} SLUG`"))
+            RunError::Launch(error) => error.into(),
+            RunError::Store(error) => error.into(),
+            RunError::NoRelease(ref app) => {
+                let hint = format!("make one: `slug release --app {app} SLUG`");
+                Self::of(exit::FAILED, &error).hint(hint)
             }
+            RunError::Io(..) => Self::of(exit::FAILED, &error),
+        }
+    }
+}
+
+impl From<LaunchError> for Failure {
+    fn from(error: LaunchError) -> Self {
+        let failure = Self::of(exit::FAILED, &error);
+        let types = |has: &[ProcessType]| {
+            let names: Vec<&str> = has.iter().map(ProcessType::as_str).collect();
+            if names.is_empty() {
+                "the slug has none".to_owned()
+            } else {
+                format!("the slug has {}", names.join(", "))
+            }
+        };
+        match error {
+            LaunchError::NoSlug(_) => failure.hint("release a slug: `slug release SLUG`"),
+            LaunchError::NoType { has, .. } => failure
+                .code(exit::USAGE)
+                .hint(types(&has))
+                .hint("a command is run so: `slug run -- COMMAND ARG…`"),
+            LaunchError::NoDefault { has, .. } => failure.code(exit::USAGE).hint(types(&has)),
+            LaunchError::EmptyCommand(_) => failure.hint("correct the Procfile, and build again"),
+            LaunchError::Base { missing, .. } => {
+                let lines: Vec<String> = missing.iter().map(ToString::to_string).collect();
+                failure
+                    .code(exit::REFUSED)
+                    .detail(lines.join("\n"))
+                    .hint("install what is missing on this host, or build the slug on a host like this one")
+            }
+            LaunchError::Archive(error) => error.into(),
+            LaunchError::Store(error) => error.into(),
+            LaunchError::Path(error) => error.into(),
+            LaunchError::Sandbox(error) => error.into(),
         }
     }
 }

@@ -98,6 +98,13 @@ impl Ui {
         }
     }
 
+    /// What a program says while it works, byte by byte.
+    pub(crate) fn talk_bytes(&self, bytes: &[u8]) {
+        if self.talk >= Talk::Normal {
+            let _ = io::stderr().lock().write_all(bytes);
+        }
+    }
+
     /// Said even under `--quiet`.
     pub(crate) fn stderr(&self, text: &str) {
         let _ = writeln!(io::stderr().lock(), "{text}");
