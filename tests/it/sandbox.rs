@@ -1045,3 +1045,21 @@ fn refused_namespaces_are_told_with_the_call_and_the_facts() {
         },
     );
 }
+
+#[test]
+fn roots_own_uid_is_none_for_a_sandbox() {
+    if !rustix::process::geteuid().is_root() {
+        return; // an unprivileged caller's process keeps the caller's
+    }
+    for uid in [0, u32::MAX] {
+        let spec = Spec {
+            uid,
+            ..spec(&["true"])
+        };
+        let error = start(&spec).err().unwrap().to_string();
+        assert_eq!(
+            error,
+            format!("could not set up the sandbox: choose a uid: {uid} is not a uid for a sandbox")
+        );
+    }
+}

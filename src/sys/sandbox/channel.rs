@@ -92,14 +92,17 @@ pub(super) fn receive(socket: BorrowedFd<'_>, patience: Patience) -> io::Result<
     };
     let mut bytes = vec![0; MESSAGE_BYTES_MAX];
     let mut control = RecvAncillaryBuffer::default();
-    let received = rustix::io::retry_on_intr(|| {
-        rustix::net::recvmsg(
-            socket,
-            &mut [IoSliceMut::new(&mut bytes)],
-            &mut control,
-            flags,
-        )
-    });
+    let mut receive = || {
+        rustix::io::retry_on_intr(|| {
+            let mut buffer = [IoSliceMut::new(&mut bytes)];
+            rustix::net::recvmsg(socket, &mut buffer, &mut control, flags)
+        })
+    };
+    let received = match receive() {
+        // The other end closed with a message of ours unread: told once, before what it had sent.
+        Err(rustix::io::Errno::CONNRESET) => receive(),
+        other => other,
+    };
     match received {
         Ok(message) if message.flags.contains(ReturnFlags::TRUNC) => Err(io::Error::new(
             io::ErrorKind::InvalidData,
@@ -109,7 +112,7 @@ pub(super) fn receive(socket: BorrowedFd<'_>, patience: Patience) -> io::Result<
             bytes.truncate(message.bytes);
             Ok(Received::Message(bytes))
         }
-        Ok(_) | Err(rustix::io::Errno::CONNRESET) => Ok(Received::Closed),
+        Ok(_) => Ok(Received::Closed),
         Err(rustix::io::Errno::AGAIN) => Ok(Received::Nothing),
         Err(error) => Err(error.into()),
     }
@@ -151,6 +154,18 @@ mod tests {
             receive(ours.as_fd(), Patience::Wait).unwrap(),
             Received::Closed
         );
+    }
+
+    #[test]
+    fn the_last_words_arrive_although_the_other_end_left_a_message_unread() {
+        let (ours, theirs) = pair();
+        send(ours.as_fd(), b"unread").unwrap();
+        send(theirs.as_fd(), b"last").unwrap();
+        drop(theirs);
+        for expected in [Received::Message(b"last".to_vec()), Received::Closed] {
+            let received = receive(ours.as_fd(), Patience::DoNotWait).unwrap();
+            assert_eq!(received, expected);
+        }
     }
 
     #[test]

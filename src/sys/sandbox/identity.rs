@@ -34,11 +34,11 @@ impl Identity {
                 namespace: true,
             });
         }
-        if uid == 0 {
-            // Without any capability root still owns the host's files.
+        if [0, u32::MAX].contains(&uid) {
+            // Without any capability root still owns the host's files; the largest number is none.
             let source = io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "root's own uid is not one for a sandbox",
+                format!("{uid} is not a uid for a sandbox"),
             );
             return Err(setup("choose a uid", source));
         }
@@ -86,14 +86,16 @@ impl Identity {
     pub(super) fn take_on(&self) -> Result<(), SandboxError> {
         let failed =
             |error: rustix::io::Errno| setup(&format!("become uid {}", self.uid), error.into());
-        for capability in CapabilitySet::from_bits_retain(known_capabilities().map_err(failed)?) {
+        for capability in bounding_set().map_err(failed)? {
             rustix::thread::remove_capability_from_bounding_set(capability).map_err(failed)?;
         }
         if !self.namespace {
             let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-            rustix::thread::set_thread_groups(&[]).map_err(failed)?;
-            rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(failed)?;
-            rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed)?;
+            // The root of a container may have few ids to give.
+            let refused = |call| move |error: rustix::io::Errno| refused(call, error.into());
+            rustix::thread::set_thread_groups(&[]).map_err(refused("setgroups"))?;
+            rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(refused("setresgid"))?;
+            rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(refused("setresuid"))?;
         }
         rustix::thread::clear_ambient_capability_set().map_err(failed)?;
         let none = CapabilitySet::empty();
@@ -107,18 +109,19 @@ impl Identity {
     }
 }
 
-/// One bit for each capability that this kernel has and the bounding set still holds.
-fn known_capabilities() -> rustix::io::Result<u64> {
-    let mut known = 0;
-    for bit in (0..u64::BITS).map(|number| 1 << number) {
-        match rustix::thread::capability_is_in_bounding_set(CapabilitySet::from_bits_retain(bit)) {
-            Ok(true) => known |= bit,
+/// Each capability that this kernel has and the bounding set still holds.
+fn bounding_set() -> rustix::io::Result<Vec<CapabilitySet>> {
+    let mut held = Vec::new();
+    for number in 0..u64::BITS {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        match rustix::thread::capability_is_in_bounding_set(capability) {
+            Ok(true) => held.push(capability),
             Ok(false) => {}
             Err(rustix::io::Errno::INVAL) => break,
             Err(error) => return Err(error),
         }
     }
-    Ok(known)
+    Ok(held)
 }
 
 fn write_to(path: &str, text: &str) -> Result<(), SandboxError> {
