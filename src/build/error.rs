@@ -84,10 +84,10 @@ pub enum BuildError {
     NoSuchBuildpack(String),
     /// No group of buildpacks passed, and none failed (exit code 20).
     #[error("no buildpack fits this app")]
-    NothingFits(Vec<crate::build::detect::GroupVerdict>),
+    NothingFits(Vec<super::detect::GroupVerdict>),
     /// No group passed, and a `bin/detect` failed (exit code 21).
     #[error("detection failed")]
-    DetectFailed(Vec<crate::build::detect::GroupVerdict>),
+    DetectFailed(Vec<super::detect::GroupVerdict>),
     /// The buildpacks say that the build cannot go on: all reasons, before anything is fetched.
     #[error("{}", .0.join("\n"))]
     Problems(Vec<String>),
@@ -139,6 +139,9 @@ pub enum BuildError {
     /// Isolation `none`: a path that the build needs exists already.
     #[error("`{}` exists, and it is not an earlier build's", .0.display())]
     PathTaken(PathBuf),
+    /// A thread that ran a `bin/detect` ended without an answer.
+    #[error("a detection ended without an answer")]
+    DetectLost,
     /// The process of a build could not be watched.
     #[error("could not follow the output of `{buildpack}`: {source}")]
     Follow {

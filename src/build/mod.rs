@@ -1,45 +1,164 @@
 //! Source → slug: the first of the three stages. Ends in a digest.
 //!
 //! Knows no release, no config var, no running process. Reads no environment
-//! and no clock: what the machine says comes in with the request.
+//! and no wall clock: what the machine says comes in with the request.
 
+mod artifacts;
+mod cache;
+mod catalog;
+mod context;
 pub mod detect;
+mod environment;
 mod error;
+mod execute;
+mod export;
+mod follow;
 mod git;
+mod host_programs;
+mod layers;
 pub mod machine;
+mod plan;
 mod project_toml;
 mod report;
 mod request;
+mod restore;
+mod site;
+mod slices;
 mod slug_toml;
 mod source;
+mod state;
+mod tree;
 
-use crate::ident::AppName;
+use std::path::Path;
+use std::time::Instant;
+
+use crate::ident::{AppName, Digest};
+
+use cache::Cache;
+use context::Context;
+use detect::Detected;
+use execute::Executed;
+use export::Exported;
+use source::Source;
+use state::State;
 
 pub use error::BuildError;
+pub use plan::plan;
 pub use report::{
     Built, BuiltLayer, BuiltProcess, FoundEvidence, Phase, Planned, PlannedBuildpack, Why,
 };
 pub use request::{BuildRequest, BuiltIns, Event, Isolation};
 
 /// The app that the `slug.toml` of a folder names.
-pub fn app_of_slug_toml(folder: &std::path::Path) -> Result<Option<AppName>, BuildError> {
+pub fn app_of_slug_toml(folder: &Path) -> Result<Option<AppName>, BuildError> {
     Ok(slug_toml::SlugToml::read(folder)?.0.app)
 }
 
-/// Builds a slug.
+/// Builds a slug. One that fails or is killed leaves the app's cache as it was.
 pub fn build(
     request: &BuildRequest,
     progress: &mut dyn FnMut(Event<'_>),
 ) -> Result<Built, BuildError> {
-    let _ = (request, progress);
-    todo!()
+    let mut clock = Clock::start();
+    let source = Source::read(
+        &request.source,
+        &request.operator_env,
+        environment::EXEC_ENV,
+    )?;
+    tell_all(&source.warnings, progress);
+    let cache = Cache::open(request, progress)?;
+    let context = Context::make(request, &source, &cache)?;
+    clock.lap("source");
+    let detected = detect::detect(&context, progress)?;
+    let warnings = plan::notes(&detected, "warnings");
+    tell_all(&warnings, progress);
+    plan::refuse_problems(&detected)?;
+    clock.lap("detect");
+    let (plan_digest, fetched) = fetch(request, &cache, &detected, progress)?;
+    clock.lap("fetch");
+    let executed = execute::execute(&context, &cache, &detected, &fetched, progress)?;
+    clock.lap("build");
+    let exported = export::export(&context, &cache, &source, &executed, progress)?;
+    let built = |warnings, executed: &Executed, exported: &Exported| {
+        report::built(warnings, &source, executed, exported)
+    };
+    let all_warnings = [source.warnings.clone(), warnings, executed.warnings.clone()].concat();
+    let mut built = built(all_warnings, &executed, &exported);
+    remember(cache, plan_digest, fetched.missing, executed, &exported)?;
+    clock.lap("export");
+    built.phases = clock.phases;
+    Ok(built)
 }
 
-/// What `build` would do, as far as detection tells: nothing is fetched, no cache is touched.
-pub fn plan(
+/// Gets what the plan names. What the last build of this very plan could not get is not asked for again.
+fn fetch(
     request: &BuildRequest,
+    cache: &Cache,
+    detected: &Detected,
     progress: &mut dyn FnMut(Event<'_>),
-) -> Result<Planned, BuildError> {
-    let _ = (request, progress);
-    todo!()
+) -> Result<(Digest, artifacts::Fetched), BuildError> {
+    let plan_digest = plan::digest(detected);
+    let is_same = cache.state.plan == Some(plan_digest);
+    let known_missing = if is_same {
+        cache.state.missing.as_slice()
+    } else {
+        &[]
+    };
+    let wanted = artifacts::of_plan(&detected.entries);
+    let fetched = artifacts::fetch(
+        &artifacts::fetcher(request),
+        &wanted,
+        known_missing,
+        progress,
+    )?;
+    Ok((plan_digest, fetched))
+}
+
+/// The build is good: what it left is what the next one begins with.
+fn remember(
+    cache: Cache,
+    plan: Digest,
+    missing: Vec<Digest>,
+    executed: Executed,
+    exported: &Exported,
+) -> Result<(), BuildError> {
+    let scratch = cache.scratch().to_owned();
+    let (buildpacks, has_new_roots) = exported.remember(&cache, executed, &scratch)?;
+    let mut state = State::empty();
+    state.plan = Some(plan);
+    state.missing = missing;
+    state.app = Some(exported.app);
+    state.buildpacks = buildpacks;
+    cache.commit(&state, has_new_roots)?;
+    Ok(())
+}
+
+fn tell_all(warnings: &[String], progress: &mut dyn FnMut(Event<'_>)) {
+    for warning in warnings {
+        progress(Event::Warning(warning));
+    }
+}
+
+/// Tells how long each part took.
+struct Clock {
+    since: Instant,
+    phases: Vec<Phase>,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self {
+            since: Instant::now(),
+            phases: Vec::new(),
+        }
+    }
+
+    fn lap(&mut self, name: &'static str) {
+        let now = Instant::now();
+        self.phases.push(Phase {
+            name,
+            took: now - self.since,
+        });
+        self.since = now;
+    }
 }

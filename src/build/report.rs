@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::execute::Executed;
+use super::export::Exported;
+use super::source::Source;
+use crate::buildpack::launch::Process;
 use crate::buildpack::plan::Require;
 use crate::ident::{BuildpackId, Digest, ProcessType};
 use crate::layer::cache::Change;
@@ -123,4 +127,37 @@ pub struct FoundEvidence {
     pub file: Option<String>,
     /// Its line, from one.
     pub line: Option<u64>,
+}
+
+/// A finished build as its report.
+pub(super) fn built(
+    warnings: Vec<String>,
+    source: &Source,
+    executed: &Executed,
+    exported: &Exported,
+) -> Built {
+    let launched = &executed.launched;
+    let process = |(buildpack, process): &(BuildpackId, Process)| BuiltProcess {
+        process_type: process.process_type.clone(),
+        command: process
+            .command
+            .iter()
+            .chain(&process.args)
+            .cloned()
+            .collect(),
+        buildpack: buildpack.clone(),
+        default: launched.default.as_ref() == Some(&process.process_type),
+    };
+    let buildpacks = executed.by.iter().map(|built| &built.buildpack);
+    Built {
+        slug: exported.slug,
+        buildpacks: buildpacks
+            .map(|buildpack| (buildpack.id.clone(), buildpack.version.clone()))
+            .collect(),
+        layers: exported.report.clone(),
+        processes: launched.processes.values().map(process).collect(),
+        warnings,
+        commit: source.commit.clone(),
+        phases: Vec::new(),
+    }
 }

@@ -93,6 +93,15 @@ pub enum Event<'a> {
         /// All, where it is known.
         total: Option<u64>,
     },
+    /// A place does not have the artifact: the next one is asked.
+    FetchFailed {
+        /// Its name and version.
+        artifact: &'a str,
+        /// The place, without credentials.
+        place: &'a str,
+        /// Its answer.
+        why: &'a str,
+    },
     /// `bin/build` begins.
     Building {
         /// Whose.

@@ -2,6 +2,7 @@
 //! are, and with the differences between specification and lifecycle taken as
 //! lifecycle takes them.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -255,6 +256,48 @@ impl TargetPattern {
             && fits(arch, &base.arch)
             && fits(variant, &base.variant)
             && (distros.is_empty() || distros.iter().any(distro_fits))
+    }
+}
+
+impl fmt::Display for TargetPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            os,
+            arch,
+            variant,
+            distros,
+        } = self;
+        let parts = [os, arch, variant]
+            .into_iter()
+            .filter(|part| !part.is_empty());
+        f.write_str(&parts.map(String::as_str).collect::<Vec<_>>().join("/"))?;
+        for (number, distro) in distros.iter().enumerate() {
+            write!(f, "{}{distro}", if number == 0 { " " } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            os,
+            arch,
+            variant: _,
+            distro,
+        } = self;
+        write!(f, "{os}/{arch} {distro}")
+    }
+}
+
+impl fmt::Display for Distro {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, version } = self;
+        write!(
+            f,
+            "{name}{}{version}",
+            if version.is_empty() { "" } else { " " }
+        )
     }
 }
 

@@ -1,0 +1,141 @@
+//! The cache of an app on this host, and the scratch folder of one build:
+//!
+//! ```text
+//! <host>/cache/build/<app>/
+//!     lock         held by the one build that runs
+//!     state.json   what the last good build left (state.rs)
+//!     roots/<n>/   the content of a layer, or what a build wrote over it: one folder, `<layer>`
+//!     work/<n>/    a build that runs, or was killed; swept by the next one
+//! ```
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::state::{ReadState, State};
+use super::{BuildError, BuildRequest, Event};
+use crate::sys::fs::{create_dir_durable, random_hex, remove_tree};
+use crate::sys::lock::Lock;
+use crate::sys::{At as _, PathError};
+
+/// Held by one build of an app at a time.
+#[derive(Debug)]
+pub(super) struct Cache {
+    folder: PathBuf,
+    scratch: PathBuf,
+    _lock: Lock,
+    /// What the last good build left.
+    pub(super) state: State,
+}
+
+impl Cache {
+    /// Waits for the app's other build, if one runs; sweeps what killed ones left.
+    pub(super) fn open(
+        request: &BuildRequest,
+        progress: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Self, BuildError> {
+        let folder = request
+            .store
+            .host()
+            .join("cache/build")
+            .join(request.app.as_str());
+        // Private: what is in there may name an index with its password.
+        create_dir_durable(&folder, 0o700)?;
+        let lock = take_lock(&folder.join("lock"), progress)?;
+        let state = match State::read(&folder.join("state.json"))? {
+            ReadState::Read(state) => state,
+            ReadState::Unusable(why) => {
+                progress(Event::Warning(&format!(
+                    "the build cache of {} cannot be used and begins anew: {why}",
+                    request.app
+                )));
+                State::empty()
+            }
+        };
+        let state = if request.clear_cache {
+            State::empty()
+        } else {
+            state
+        };
+        let scratch = folder.join("work").join(random_hex());
+        let cache = Self {
+            folder,
+            scratch,
+            _lock: lock,
+            state,
+        };
+        remove_tree(&cache.folder.join("work"))?;
+        for path in [&cache.scratch, &cache.folder.join("roots")] {
+            fs::create_dir_all(path).at("create the folder", path)?;
+        }
+        Ok(cache)
+    }
+
+    /// This build's own folder, on the file system of the roots.
+    pub(super) fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+
+    /// Where a root of the state lies.
+    pub(super) fn root(&self, name: &str) -> PathBuf {
+        self.folder.join("roots").join(name)
+    }
+
+    /// Is all the content of the layer there? Somebody may have cleaned up by hand.
+    pub(super) fn has_roots(&self, names: &[String], layer: &str) -> bool {
+        !names.is_empty()
+            && names
+                .iter()
+                .all(|name| self.root(name).join(layer).symlink_metadata().is_ok())
+    }
+
+    /// Takes a tree over, as the folder `layer` of a new root. Until the state names it, it is garbage.
+    pub(super) fn adopt(&self, tree: &Path, layer: &str) -> Result<String, PathError> {
+        let name = random_hex();
+        let root = self.root(&name);
+        fs::create_dir(&root).at("create the folder", &root)?;
+        super::tree::move_tree(tree, &root.join(layer))?;
+        Ok(name)
+    }
+
+    /// From now on the new state counts; then what it does not need is removed. `has_new_roots`: their bytes must be on the disk before.
+    pub(super) fn commit(self, state: &State, has_new_roots: bool) -> Result<(), PathError> {
+        if has_new_roots {
+            let roots = self.folder.join("roots");
+            fs::File::open(&roots)
+                .and_then(|folder| Ok(rustix::fs::syncfs(folder)?))
+                .at("make durable", &roots)?;
+        }
+        if *state != self.state {
+            state.write(&self.folder.join("state.json"))?;
+        }
+        let needed: BTreeSet<&str> = state.roots().collect();
+        let roots = self.folder.join("roots");
+        for entry in fs::read_dir(&roots).at("read", &roots)? {
+            let entry = entry.at("read", &roots)?;
+            if !entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| needed.contains(name))
+            {
+                remove_tree(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cache {
+    /// What a failed build wrote is of no use to anybody; the next build would sweep it too.
+    fn drop(&mut self) {
+        let _ = remove_tree(&self.scratch);
+    }
+}
+
+fn take_lock(path: &Path, progress: &mut dyn FnMut(Event<'_>)) -> Result<Lock, PathError> {
+    if let Some(lock) = Lock::try_take(path)? {
+        return Ok(lock);
+    }
+    progress(Event::Waiting);
+    Lock::take(path)
+}

@@ -1,0 +1,193 @@
+//! What all programs of one build have in common, and what each of them sees.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::cache::Cache;
+use super::catalog::{Catalog, inside};
+use super::environment::Environment;
+use super::host_programs::prefixes;
+use super::site::{PLATFORM, SLUG, Site, WORKSPACE};
+use super::source::Source;
+use super::{BuildError, BuildRequest, machine};
+use crate::archive::Host;
+use crate::buildpack::descriptor::Descriptor;
+use crate::layer::Env;
+use crate::layer::env::{Action, Delta};
+use crate::sys::fs::write_unsynced;
+use crate::sys::sandbox::{Mount, Network};
+use crate::sys::{At as _, PathError};
+
+/// Everything that stays the same during a build.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    /// What was asked for.
+    pub(super) request: &'a BuildRequest,
+    /// Where programs run.
+    pub(super) site: Site,
+    /// Their environment.
+    pub(super) environment: Environment,
+    /// The buildpacks.
+    pub(super) catalog: Catalog,
+    /// This machine.
+    pub(super) host: Host,
+    /// This build's own folder.
+    pub(super) scratch: PathBuf,
+    /// The app, on this machine.
+    pub(super) workspace: PathBuf,
+    /// Files and folders of the operator's that the settings name, and where they are seen.
+    settings: Vec<Mount>,
+}
+
+impl<'a> Context<'a> {
+    /// Copies the app to its place and writes what the platform says to buildpacks.
+    pub(super) fn make(
+        request: &'a BuildRequest,
+        source: &Source,
+        cache: &Cache,
+    ) -> Result<Self, BuildError> {
+        let site = Site::open(request)?;
+        let scratch = cache.scratch().to_owned();
+        let workspace = site.workspace(&scratch);
+        site.make_writable(&workspace)?;
+        source.copy_to(&workspace, site.uid)?;
+        let machine = machine::settings(&request.operator_env, request.home.as_deref());
+        let mut user: Env = machine
+            .env
+            .iter()
+            .map(|(name, value)| (name.into(), OsStr::from_bytes(value).to_owned()))
+            .collect();
+        user.extend(source.project.env.clone());
+        write_platform(&scratch.join("platform"), &user)?;
+        let build_config = request
+            .build_config
+            .as_deref()
+            .map(|folder| Delta::read(&folder.join("env"), Action::Default));
+        let build_config = build_config.transpose()?.unwrap_or_default();
+        let host = Host::read()?;
+        let environment = Environment::new(
+            &request.operator_env,
+            site.home(),
+            user,
+            build_config,
+            &host.target,
+        );
+        let settings = show_settings(&machine.binds, &site, &scratch)?;
+        let catalog = Catalog::read(request)?;
+        Ok(Self {
+            request,
+            site,
+            environment,
+            catalog,
+            host,
+            scratch,
+            workspace,
+            settings,
+        })
+    }
+
+    /// The network that buildpacks have.
+    pub(super) fn network(&self) -> Network {
+        if self.request.offline {
+            Network::None
+        } else {
+            Network::Host
+        }
+    }
+
+    /// What `bin/detect` and `bin/build` of a buildpack both see.
+    pub(super) fn seen_by(
+        &self,
+        buildpack: &Descriptor,
+        may_write_app: bool,
+    ) -> Result<Vec<Mount>, PathError> {
+        let bind = |from: &Path, to: &Path| Mount::Bind {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            read_only: true,
+        };
+        let mut sees = vec![
+            Mount::Bind {
+                from: self.workspace.clone(),
+                to: WORKSPACE.into(),
+                read_only: !may_write_app,
+            },
+            bind(&buildpack.folder, &inside(buildpack)),
+        ];
+        if self.catalog.is_built_in(buildpack) {
+            sees.push(bind(&self.request.program, Path::new(SLUG)));
+        }
+        let request = self.request;
+        let prefixes = prefixes(
+            &buildpack.host_programs,
+            &request.operator_env,
+            request.home.as_deref(),
+        );
+        let places: Vec<PathBuf> = (0..prefixes.len())
+            .map(|number| Path::new("host").join(number.to_string()))
+            .collect();
+        for place in &places {
+            self.make_place(place, true)?;
+        }
+        sees.push(bind(&self.platform(), Path::new(PLATFORM)));
+        sees.extend(
+            prefixes
+                .iter()
+                .zip(&places)
+                .map(|(prefix, place)| bind(prefix, &Path::new(PLATFORM).join(place))),
+        );
+        sees.extend(self.settings.iter().cloned());
+        Ok(sees)
+    }
+
+    /// The platform's folder, on this machine.
+    fn platform(&self) -> PathBuf {
+        self.scratch.join("platform")
+    }
+
+    /// Makes a place below the platform's folder over which something is mounted: the folder itself is read-only inside.
+    pub(super) fn make_place(&self, below: &Path, is_folder: bool) -> Result<(), PathError> {
+        let path = self.platform().join(below);
+        if self.site.is_real() || path.symlink_metadata().is_ok() {
+            return Ok(()); // at the real paths, an empty place would stand in the way
+        }
+        let parent = path.parent().unwrap_or(&path);
+        fs::create_dir_all(parent).at("create the folder", parent)?;
+        if is_folder {
+            fs::create_dir(&path).at("create the folder", &path)
+        } else {
+            write_unsynced(&path, b"", 0o644)
+        }
+    }
+}
+
+/// `<platform>/env`: a file for each variable (rule 42).
+fn write_platform(platform: &Path, user: &Env) -> Result<(), PathError> {
+    let folder = platform.join("env");
+    fs::create_dir_all(&folder).at("create the folder", &folder)?;
+    for (name, value) in user {
+        write_unsynced(&folder.join(name), value.as_bytes(), 0o644)?;
+    }
+    Ok(())
+}
+
+/// The files that the operator's settings name, at their own paths. Root's files may be root's alone: the app's uid gets its own copy of them.
+fn show_settings(paths: &[PathBuf], site: &Site, scratch: &Path) -> Result<Vec<Mount>, PathError> {
+    let mut shown = Vec::new();
+    for (number, path) in paths.iter().enumerate() {
+        let mut from = path.clone();
+        if site.uid.is_some() && path.is_file() {
+            from = scratch.join(format!("setting-{number}"));
+            fs::copy(path, &from).at("copy", path)?;
+            site.give(&from)?;
+        }
+        shown.push(Mount::Bind {
+            from,
+            to: path.clone(),
+            read_only: true,
+        });
+    }
+    Ok(shown)
+}

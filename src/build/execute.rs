@@ -1,0 +1,276 @@
+//! Runs `bin/build` of each buildpack of the group, one after the other
+//! (rules 28-38): restore, run, collect, and on to the next.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::artifacts::Fetched;
+use super::cache::Cache;
+use super::catalog::inside;
+use super::context::Context;
+use super::detect::Detected;
+use super::follow::Tail;
+use super::layers::{Layer, build_environment, collect, shown_to_later};
+use super::restore::{Method, Restored, restore};
+use super::site::{Ended, Job, LAYERS, PLATFORM, WORKSPACE};
+use super::{BuildError, Event};
+use crate::buildpack::build_toml::BuildToml;
+use crate::buildpack::descriptor::Descriptor;
+use crate::buildpack::launch::{Launch, Launched};
+use crate::buildpack::plan::{BuildpackPlan, Remaining};
+use crate::buildpack::store_toml::StoreToml;
+use crate::ident::LayerName;
+use crate::layer::LayerEnv;
+use crate::layer::env::apply_at_build;
+use crate::layer::toml_file;
+use crate::sys::fs::remove_tree;
+use crate::sys::sandbox::{Mount, Program, SandboxError};
+use crate::sys::{At as _, PathError};
+
+/// Where a build finds its plan, inside.
+const PLAN: &str = "/cnb/plan";
+
+/// What all builds of the group came to.
+#[derive(Debug, Default)]
+pub(super) struct Executed {
+    /// Each buildpack, in group order.
+    pub(super) by: Vec<BuiltBy>,
+    /// Processes, labels, slices.
+    pub(super) launched: Launched,
+    /// What the user should know.
+    pub(super) warnings: Vec<String>,
+}
+
+/// What one build came to.
+#[derive(Debug)]
+pub(super) struct BuiltBy {
+    /// Whose.
+    pub(super) buildpack: Descriptor,
+    /// Its layers.
+    pub(super) layers: BTreeMap<LayerName, Layer>,
+    /// Its `store.toml`, as text.
+    pub(super) store: Option<String>,
+}
+
+/// What goes from one build to the next.
+struct Line<'a> {
+    context: &'a Context<'a>,
+    cache: &'a Cache,
+    fetched: &'a Fetched,
+    method: Method,
+    remaining: Remaining,
+    earlier_layers: Vec<Mount>,
+    earlier_environment: Vec<LayerEnv>,
+    executed: Executed,
+}
+
+/// Runs all builds.
+pub(super) fn execute(
+    context: &Context<'_>,
+    cache: &Cache,
+    detected: &Detected,
+    fetched: &Fetched,
+    progress: &mut dyn FnMut(Event<'_>),
+) -> Result<Executed, BuildError> {
+    for name in fetched.names() {
+        context.make_place(&Path::new("artifacts").join(name), false)?;
+    }
+    let mut line = Line {
+        context,
+        cache,
+        fetched,
+        method: if context.site.is_real() {
+            Method::Copy
+        } else {
+            Method::Overlay
+        },
+        remaining: Remaining::new(detected.entries.clone()),
+        earlier_layers: Vec::new(),
+        earlier_environment: Vec::new(),
+        executed: Executed::default(),
+    };
+    for buildpack in &detected.buildpacks {
+        progress(Event::Building {
+            buildpack: &buildpack.id,
+            version: &buildpack.version,
+        });
+        line.build(buildpack, progress)?;
+    }
+    Ok(line.executed)
+}
+
+impl Line<'_> {
+    fn build(
+        &mut self,
+        buildpack: &Descriptor,
+        progress: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), BuildError> {
+        let handed = self.remaining.of(&buildpack.id);
+        let restored = self.run(buildpack, &handed, progress)?;
+        let (context, folder) = (self.context, &restored.folder);
+        if Path::new(LAYERS).join("sbom").exists() && context.site.is_real() {
+            return Err(BuildError::SbomFolder(buildpack.id.clone()));
+        }
+        let unmet = BuildToml::read(&folder.join("build.toml"))?;
+        if let Some(name) = unmet.wrong_name(&handed) {
+            return Err(BuildError::Unmet {
+                buildpack: buildpack.id.clone(),
+                name: name.to_owned(),
+            });
+        }
+        let names: Vec<&str> = unmet
+            .unmet
+            .iter()
+            .map(|unmet| unmet.name.as_str())
+            .collect();
+        self.remaining.meet(&handed, &names);
+        let read = Launch::read(&folder.join("launch.toml"), buildpack.api)?;
+        let mut warnings = read.warnings;
+        warnings.extend(self.executed.launched.add(&buildpack.id, read.launch));
+        for warning in warnings {
+            progress(Event::Warning(&warning));
+            self.executed.warnings.push(warning);
+        }
+        let store_file = folder.join("store.toml");
+        let store = StoreToml::read(&store_file)?.map(|store| toml::to_string(&store));
+        let store = store
+            .transpose()
+            .map_err(std::io::Error::other)
+            .at("write", &store_file)?;
+        let layers = collect(context, self.cache, buildpack, &restored)?;
+        self.earlier_layers.extend(shown_to_later(
+            context,
+            self.cache,
+            &buildpack.id,
+            folder,
+            &layers,
+        )?);
+        self.earlier_environment
+            .extend(build_environment(self.cache, &buildpack.id, &layers)?);
+        self.executed.by.push(BuiltBy {
+            buildpack: buildpack.clone(),
+            layers,
+            store,
+        });
+        Ok(())
+    }
+
+    /// Runs `bin/build`; where this machine has no overlays to give, with copies from then on.
+    fn run(
+        &mut self,
+        buildpack: &Descriptor,
+        handed: &BuildpackPlan,
+        progress: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Restored, BuildError> {
+        match self.try_run(buildpack, handed, progress) {
+            Err(BuildError::Sandbox(SandboxError::Overlay { source, .. }))
+                if self.method == Method::Overlay =>
+            {
+                let warning = format!(
+                    "cached layers are copied for each build: this machine refuses overlays there ({source})"
+                );
+                progress(Event::Warning(&warning));
+                self.executed.warnings.push(warning);
+                self.method = Method::Copy;
+                self.try_run(buildpack, handed, progress)
+            }
+            ran => ran,
+        }
+    }
+
+    fn try_run(
+        &self,
+        buildpack: &Descriptor,
+        handed: &BuildpackPlan,
+        progress: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Restored, BuildError> {
+        let context = self.context;
+        let restored = restore(context, self.cache, &buildpack.id, self.method)?;
+        let scratch = context.scratch.join("build").join(buildpack.id.folder());
+        remove_tree(&scratch)?;
+        let job = self.job(buildpack, handed, &restored, &scratch)?;
+        let mut tail = Tail::default();
+        let ended = context.site.run(job, &mut |stderr, bytes| {
+            tail.push(bytes);
+            progress(Event::Output { stderr, bytes });
+        })?;
+        remove_tree(&scratch)?;
+        match ended {
+            Ended::Exit(0) => Ok(restored),
+            Ended::Exit(exit) => Err(BuildError::BuildFailed {
+                buildpack: buildpack.id.clone(),
+                exit,
+                tail: tail.into_bytes(),
+            }),
+            // A build has no limit; the arm is there for the day it gets one.
+            Ended::TimedOut => Err(BuildError::BuildFailed {
+                buildpack: buildpack.id.clone(),
+                exit: 128 + rustix::process::Signal::KILL.as_raw(),
+                tail: tail.into_bytes(),
+            }),
+        }
+    }
+
+    fn job<'b>(
+        &self,
+        buildpack: &'b Descriptor,
+        handed: &BuildpackPlan,
+        restored: &Restored,
+        scratch: &Path,
+    ) -> Result<Job<'b>, BuildError> {
+        let context = self.context;
+        let place = Path::new(PLAN).join(buildpack.id.folder());
+        let (at, plan) = (inside(buildpack), place.join("plan.toml"));
+        let layers = Path::new(LAYERS).join(buildpack.id.folder());
+        let mut sees = context.seen_by(buildpack, true)?;
+        sees.extend(self.fetched.seen_by(handed));
+        sees.extend(self.earlier_layers.iter().cloned());
+        sees.push(restored.mount(&buildpack.id));
+        sees.push(plan_folder(&scratch.join("plan"), place, handed)?);
+        if context.site.is_real() {
+            remove_tree(context.site.home())?;
+        }
+        for (name, to) in [
+            ("home", context.site.home().to_owned()),
+            ("tmp", PathBuf::from("/tmp")),
+        ] {
+            // On the disk: a wheel that is built may be larger than memory.
+            let from = scratch.join(name);
+            context.site.make_writable(&from)?;
+            sees.push(Mount::Bind {
+                from,
+                to,
+                read_only: false,
+            });
+        }
+        let apply = |env: &mut _| apply_at_build(&self.earlier_environment, env);
+        let program = Program {
+            argv: vec![
+                at.join("bin/build").into(),
+                layers.into(),
+                PLATFORM.into(),
+                plan.clone().into(),
+            ],
+            env: context.environment.of_build(buildpack, &at, &plan, &apply),
+            cwd: PathBuf::from(WORKSPACE),
+        };
+        Ok(Job {
+            buildpack: &buildpack.id,
+            program,
+            sees,
+            network: context.network(),
+            limit: None,
+        })
+    }
+}
+
+fn plan_folder(folder: &Path, to: PathBuf, handed: &BuildpackPlan) -> Result<Mount, PathError> {
+    fs::create_dir_all(folder).at("create the folder", folder)?;
+    toml_file::write(&folder.join("plan.toml"), handed)?;
+    Ok(Mount::Bind {
+        from: folder.to_owned(),
+        to,
+        read_only: true,
+    })
+}

@@ -1,0 +1,380 @@
+//! Layers → slug. What did not change is taken over by its recorded digest:
+//! no file of it is read.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::cache::Cache;
+use super::context::Context;
+use super::execute::{BuiltBy, Executed};
+use super::layers::Layer;
+use super::report::{BuiltLayer, Why};
+use super::restore::is_usable;
+use super::site::{LAYERS, WORKSPACE};
+use super::slices::split;
+use super::source::Source;
+use super::state::{BuildpackState, LayerState};
+use super::{BuildError, Event};
+use crate::archive::{
+    BaseNeeds, ElfFacts, LayerBlob, LayerKind, Modes, Packed, Slug, SlugBuildpack, SlugProcess,
+    Tree, pack, write_image,
+};
+use crate::buildpack::launch::{Launched, Process};
+use crate::ident::{BuildpackId, Digest, LayerName};
+use crate::layer::cache::Change;
+use crate::sys::PathError;
+
+/// The deepest stack of roots of a layer that is only for the cache; then it is made one tree.
+const STACK_MAX: usize = 8;
+
+/// What an export came to.
+#[derive(Debug)]
+pub(super) struct Exported {
+    /// The name of the slug.
+    pub(super) slug: Digest,
+    /// Its layers, and the other cached ones.
+    pub(super) report: Vec<BuiltLayer>,
+    /// The blobs of the launch layers, for the next build.
+    packed: BTreeMap<(BuildpackId, LayerName), Packed>,
+    /// The tar of the app without its slices.
+    pub(super) app: Digest,
+}
+
+struct Exporter<'a> {
+    context: &'a Context<'a>,
+    cache: &'a Cache,
+    progress: &'a mut dyn FnMut(Event<'_>),
+    layers: Vec<(LayerKind, LayerBlob)>,
+    elf: Vec<ElfFacts>,
+    report: Vec<BuiltLayer>,
+    packed: BTreeMap<(BuildpackId, LayerName), Packed>,
+}
+
+/// Packs what changed and writes the slug. Garbage collection waits from the first look at a blob to the end.
+pub(super) fn export(
+    context: &Context<'_>,
+    cache: &Cache,
+    source: &Source,
+    executed: &Executed,
+    progress: &mut dyn FnMut(Event<'_>),
+) -> Result<Exported, BuildError> {
+    let store = &context.request.store;
+    let _hold = store.hold()?;
+    let mut exporter = Exporter {
+        context,
+        cache,
+        progress,
+        layers: Vec::new(),
+        elf: Vec::new(),
+        report: Vec::new(),
+        packed: BTreeMap::new(),
+    };
+    for built in &executed.by {
+        for (name, layer) in &built.layers {
+            exporter.add_layer(&built.buildpack.id, name, layer)?;
+        }
+    }
+    let app = exporter.add_app(&executed.launched)?;
+    let Exporter {
+        layers,
+        elf,
+        report,
+        packed,
+        ..
+    } = exporter;
+    let slug = Slug {
+        layers,
+        processes: processes(&executed.launched),
+        buildpacks: executed.by.iter().map(slug_buildpack).collect(),
+        target: context.host.target.clone(),
+        base: BaseNeeds::of(&elf, &context.host),
+        labels: labels(source, &executed.launched),
+    };
+    let slug = write_image(store, &slug)?;
+    Ok(Exported {
+        slug,
+        report,
+        packed,
+        app,
+    })
+}
+
+impl Exporter<'_> {
+    fn add_layer(
+        &mut self,
+        buildpack: &BuildpackId,
+        name: &LayerName,
+        layer: &Layer,
+    ) -> Result<(), BuildError> {
+        let before = self
+            .cache
+            .state
+            .buildpacks
+            .get(buildpack)
+            .and_then(|state| state.layers.get(name));
+        let old = before.and_then(|before| before.packed.as_ref());
+        let change = layer.content.as_ref().and_then(|content| content.change);
+        if !layer.types.launch {
+            let why = change.map_or(Why::Kept, Why::Changed);
+            self.report
+                .push(reported(Some(buildpack), name.as_str(), why, None));
+            return Ok(());
+        }
+        let (store, compression) = (
+            &self.context.request.store,
+            self.context.request.compression,
+        );
+        let usable = |packed: &&Packed| is_usable(store, &packed.layer, compression);
+        let (packed, why) = match (&layer.content, old) {
+            (Some(_), Some(old)) if change.is_none() && usable(&old) => (old.clone(), Why::Kept),
+            (Some(content), old) => {
+                let tree = content
+                    .stack(self.cache, name)
+                    .into_iter()
+                    .next()
+                    .unwrap_or_default();
+                let why =
+                    change.unwrap_or_else(|| old.map_or(Change::New, |old| self.unusable(old)));
+                (self.pack_layer(buildpack, name, tree)?, Why::Changed(why))
+            }
+            // Rule 48: a launch layer without content is the last build's, unless it was to be cached.
+            (None, Some(old)) if !layer.types.cache && usable(&old) => (old.clone(), Why::Kept),
+            (None, _) => {
+                return Err(BuildError::LayerMissing {
+                    buildpack: buildpack.clone(),
+                    layer: name.clone(),
+                });
+            }
+        };
+        self.report.push(reported(
+            Some(buildpack),
+            name.as_str(),
+            why,
+            Some(&packed.layer),
+        ));
+        let kind = LayerKind::Buildpack {
+            buildpack: buildpack.clone(),
+            layer: name.clone(),
+        };
+        self.layers.push((kind, packed.layer.clone()));
+        self.elf.push(packed.elf.clone());
+        self.packed
+            .insert((buildpack.clone(), name.clone()), packed);
+        Ok(())
+    }
+
+    fn unusable(&self, old: &Packed) -> Change {
+        let is_there = self
+            .context
+            .request
+            .store
+            .has_blob(&old.layer.digest, Some(old.layer.size_bytes));
+        if is_there {
+            Change::Compression
+        } else {
+            Change::BlobGone
+        }
+    }
+
+    fn pack_layer(
+        &mut self,
+        buildpack: &BuildpackId,
+        name: &LayerName,
+        from: PathBuf,
+    ) -> Result<Packed, BuildError> {
+        let to = Path::new(LAYERS)
+            .join(buildpack.folder())
+            .join(name.as_str());
+        self.pack(
+            &format!("{buildpack}: {name}"),
+            Tree {
+                from,
+                to,
+                modes: Modes::Kept,
+            },
+        )
+    }
+
+    fn pack(&mut self, shown: &str, tree: Tree) -> Result<Packed, BuildError> {
+        let request = self.context.request;
+        let progress = &mut *self.progress;
+        let mut tell = |bytes| {
+            progress(Event::Packing {
+                layer: shown,
+                bytes,
+            })
+        };
+        Ok(pack(
+            &request.store,
+            &[tree],
+            request.compression,
+            &mut tell,
+        )?)
+    }
+
+    /// The app's slices and the rest of it; the digest of the rest.
+    fn add_app(&mut self, launched: &Launched) -> Result<Digest, BuildError> {
+        let slices = split(
+            &self.context.workspace,
+            &launched.slices,
+            &self.context.scratch.join("slices"),
+        )?;
+        let count = slices.len();
+        let trees = slices.into_iter().chain([self.context.workspace.clone()]);
+        let mut last = None;
+        for (number, from) in trees.enumerate() {
+            let name = if number == count {
+                "app".to_owned()
+            } else {
+                format!("slice {}", number + 1)
+            };
+            let tree = Tree {
+                from,
+                to: PathBuf::from(WORKSPACE),
+                modes: Modes::Normalized,
+            };
+            let packed = self.pack(&name, tree)?;
+            let diff_id = packed.layer.diff_id;
+            let why = match self.cache.state.app {
+                Some(old) if old == diff_id => Why::Kept,
+                Some(_) => Why::Changed(Change::Written),
+                None => Why::Changed(Change::New),
+            };
+            self.report
+                .push(reported(None, &name, why, Some(&packed.layer)));
+            self.layers.push((LayerKind::App, packed.layer));
+            self.elf.push(packed.elf);
+            last = Some(diff_id);
+        }
+        Ok(last.unwrap_or_else(|| Digest::of(b"")))
+    }
+}
+
+fn reported(
+    buildpack: Option<&BuildpackId>,
+    name: &str,
+    why: Why,
+    blob: Option<&LayerBlob>,
+) -> BuiltLayer {
+    BuiltLayer {
+        buildpack: buildpack.cloned(),
+        name: name.to_owned(),
+        why,
+        digest: blob.map(|blob| blob.digest),
+        tar_bytes: blob.map_or(0, |blob| blob.tar_bytes),
+        size_bytes: blob.map_or(0, |blob| blob.size_bytes),
+    }
+}
+
+fn processes(launched: &Launched) -> Vec<SlugProcess> {
+    let process = |(buildpack, process): &(BuildpackId, Process)| SlugProcess {
+        process_type: process.process_type.clone(),
+        command: process.command.clone(),
+        args: process.args.clone(),
+        direct: process.direct,
+        working_dir: process.working_dir.clone(),
+        buildpack: buildpack.clone(),
+        default: launched.default.as_ref() == Some(&process.process_type),
+    };
+    launched.processes.values().map(process).collect()
+}
+
+fn slug_buildpack(built: &BuiltBy) -> SlugBuildpack {
+    let buildpack = &built.buildpack;
+    SlugBuildpack {
+        id: buildpack.id.clone(),
+        version: buildpack.version.clone(),
+        api: buildpack.api.to_string(),
+    }
+}
+
+/// The buildpacks' labels, and what the source says of itself.
+fn labels(source: &Source, launched: &Launched) -> BTreeMap<String, String> {
+    let mut labels = launched.labels.clone();
+    labels.extend(source.slug_toml.labels());
+    if let Some((commit, is_dirty)) = &source.commit {
+        let version = serde_json::json!({ "commit": commit });
+        let project = serde_json::json!({
+            "source": { "type": "git", "version": version, "metadata": { "dirty": is_dirty } }
+        });
+        labels.insert(
+            "io.buildpacks.project.metadata".to_owned(),
+            project.to_string(),
+        );
+    }
+    labels
+}
+
+impl Exported {
+    /// What the next build will know of this one's buildpacks; and whether the cache took over anything new.
+    pub(super) fn remember(
+        &self,
+        cache: &Cache,
+        executed: Executed,
+        scratch: &Path,
+    ) -> Result<(BTreeMap<BuildpackId, BuildpackState>, bool), PathError> {
+        let mut has_new_roots = false;
+        let mut states = BTreeMap::new();
+        for built in executed.by {
+            let id = built.buildpack.id;
+            let mut state = BuildpackState {
+                store: built.store,
+                layers: BTreeMap::new(),
+            };
+            for (name, layer) in built.layers {
+                let packed = self.packed.get(&(id.clone(), name.clone())).cloned();
+                let (roots, is_new) = cached_roots(cache, &name, &layer, scratch)?;
+                has_new_roots |= is_new;
+                let Layer {
+                    types,
+                    metadata,
+                    content: _,
+                } = layer;
+                state.layers.insert(
+                    name,
+                    LayerState {
+                        types,
+                        metadata,
+                        roots,
+                        packed,
+                    },
+                );
+            }
+            states.insert(id, state);
+        }
+        Ok((states, has_new_roots))
+    }
+}
+
+/// The roots of a layer that is cached; and whether one of them is new.
+fn cached_roots(
+    cache: &Cache,
+    name: &LayerName,
+    layer: &Layer,
+    scratch: &Path,
+) -> Result<(Vec<String>, bool), PathError> {
+    let Some(content) = layer.content.as_ref().filter(|_| layer.types.cache) else {
+        return Ok((Vec::new(), false));
+    };
+    let Some(own) = &content.own else {
+        return Ok((content.below.clone(), false));
+    };
+    if content.below.len() < STACK_MAX {
+        let own = cache.adopt(own, name.as_str())?;
+        return Ok((
+            std::iter::once(own)
+                .chain(content.below.iter().cloned())
+                .collect(),
+            true,
+        ));
+    }
+    let flat = scratch.join("squashed").join(name.as_str());
+    crate::sys::fs::remove_tree(&flat)?;
+    std::fs::create_dir_all(scratch.join("squashed")).map_err(|source| PathError {
+        doing: "create the folder",
+        path: flat.clone(),
+        source,
+    })?;
+    super::tree::flatten(&content.stack(cache, name), &flat)?;
+    Ok((vec![cache.adopt(&flat, name.as_str())?], true))
+}

@@ -1,0 +1,329 @@
+//! Where the programs of buildpacks run: each in a sandbox, or at the real
+//! paths of a machine that is thrown away. The rest of the build is told what
+//! a program is to see, not how that is brought about.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::follow::{Followed, Output, follow};
+use super::{BuildError, BuildRequest, Isolation};
+use crate::ident::BuildpackId;
+use crate::sys::fs::remove_tree;
+use crate::sys::sandbox::{Mount, Network, Program, SandboxError, Spec, Streams, launch};
+use crate::sys::{At as _, PathError};
+
+/// The app, inside.
+pub(super) const WORKSPACE: &str = "/workspace";
+/// The layers of all buildpacks, inside.
+pub(super) const LAYERS: &str = "/layers";
+/// What the platform says to buildpacks, inside.
+pub(super) const PLATFORM: &str = "/platform";
+/// The contract's own folder, inside.
+const CNB: &str = "/cnb";
+/// The buildpacks, inside: `<id>/<version>`.
+pub(super) const BUILDPACKS: &str = "/cnb/buildpacks";
+/// The `slug` binary, inside: built-ins are links to it.
+pub(super) const SLUG: &str = "/cnb/slug";
+/// A detect's own folder, inside: its plan.
+pub(super) const DETECT: &str = "/cnb/detect";
+/// The home of a build, inside: empty at its start, gone after it.
+const HOME: &str = "/home/slug";
+/// The same at the real paths, where `/home` is the machine's.
+const REAL_HOME: &str = "/cnb/home";
+
+/// Lies in `/cnb` of a build with isolation `none`: what is there is ours to remove.
+const OURS: &str = "/cnb/.slug-build";
+/// The real folders of a build with isolation `none`.
+const REAL: [&str; 4] = [CNB, WORKSPACE, LAYERS, PLATFORM];
+
+/// One program and what it sees.
+#[derive(Debug)]
+pub(super) struct Job<'a> {
+    /// Whose.
+    pub(super) buildpack: &'a BuildpackId,
+    /// What is executed.
+    pub(super) program: Program,
+    /// What it sees besides the base.
+    pub(super) sees: Vec<Mount>,
+    /// The network it has.
+    pub(super) network: Network,
+    /// How long it may run.
+    pub(super) limit: Option<Duration>,
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Its exit code; 128 + n for signal n.
+    Exit(i32),
+    /// It was killed, because its time was up.
+    TimedOut,
+}
+
+/// Where programs run.
+#[derive(Debug)]
+pub(super) struct Site {
+    isolation: Isolation,
+    program: PathBuf,
+    /// The app's uid, where the caller is root.
+    pub(super) uid: Option<u32>,
+}
+
+impl Site {
+    /// Makes ready; with isolation `none`, refuses paths that are taken.
+    pub(super) fn open(request: &BuildRequest) -> Result<Self, BuildError> {
+        let uid = match rustix::process::geteuid().is_root() {
+            true => Some(request.store.app_uid(&request.app)?),
+            false => None,
+        };
+        let site = Self {
+            isolation: request.isolation,
+            program: request.program.clone(),
+            uid,
+        };
+        if site.is_real() {
+            take_real_paths()?;
+        }
+        Ok(site)
+    }
+
+    /// Do programs run at the real paths?
+    pub(super) fn is_real(&self) -> bool {
+        self.isolation == Isolation::None
+    }
+
+    /// Where the app's folder is on this machine; `scratch` is a folder of this build's own.
+    pub(super) fn workspace(&self, scratch: &Path) -> PathBuf {
+        if self.is_real() {
+            PathBuf::from(WORKSPACE)
+        } else {
+            scratch.join("workspace")
+        }
+    }
+
+    /// Where the layers of a buildpack are written on this machine.
+    pub(super) fn layers(&self, scratch: &Path, buildpack: &BuildpackId) -> PathBuf {
+        let parent = if self.is_real() {
+            PathBuf::from(LAYERS)
+        } else {
+            scratch.join("layers")
+        };
+        parent.join(buildpack.folder())
+    }
+
+    /// The home of the programs, inside.
+    pub(super) fn home(&self) -> &'static Path {
+        Path::new(if self.is_real() { REAL_HOME } else { HOME })
+    }
+
+    /// Where on this machine a program's writes to what it sees at `inside` arrive.
+    pub(super) fn written<'a>(&self, host: &'a Path, inside: &'a Path) -> &'a Path {
+        if self.is_real() { inside } else { host }
+    }
+
+    /// Makes a folder that the programs may write to.
+    pub(super) fn make_writable(&self, folder: &Path) -> Result<(), PathError> {
+        fs::create_dir_all(folder).at("create the folder", folder)?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+            .at("set the mode of", folder)?;
+        self.give(folder)
+    }
+
+    /// Lets the programs have a file or folder.
+    pub(super) fn give(&self, path: &Path) -> Result<(), PathError> {
+        self.uid.map_or(Ok(()), |uid| {
+            chown(path, Some(uid), Some(uid)).at("give away", path)
+        })
+    }
+
+    /// Runs a program to its end, handing on its output (with whether it is standard error).
+    pub(super) fn run(
+        &self,
+        job: Job<'_>,
+        on_output: &mut dyn FnMut(bool, &[u8]),
+    ) -> Result<Ended, BuildError> {
+        if self.is_real() {
+            self.run_here(&job, on_output)
+        } else {
+            self.run_in_sandbox(job, on_output)
+        }
+    }
+
+    fn run_in_sandbox(
+        &self,
+        job: Job<'_>,
+        on_output: &mut dyn FnMut(bool, &[u8]),
+    ) -> Result<Ended, BuildError> {
+        let Job {
+            buildpack,
+            program,
+            sees,
+            network,
+            limit,
+        } = job;
+        let lost = |source| BuildError::Follow {
+            buildpack: buildpack.clone(),
+            source,
+        };
+        let spec = Spec {
+            mounts: sees,
+            network,
+            // An unprivileged caller's programs keep its uid, whatever is said here.
+            uid: self
+                .uid
+                .unwrap_or_else(|| rustix::process::getuid().as_raw()),
+            program,
+            terminal: false,
+            prepare: None,
+        };
+        let ((stdout, out), (stderr, err)) = (io::pipe().map_err(lost)?, io::pipe().map_err(lost)?);
+        let stdin = File::open("/dev/null").at("open", Path::new("/dev/null"))?;
+        let streams = Streams {
+            stdin: stdin.into(),
+            stdout: out.into(),
+            stderr: err.into(),
+        };
+        let mut child = launch(&self.program, &spec, streams)?;
+        child.started()?;
+        let output = Output {
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+        };
+        let followed = follow(output, child.exited_fd(), limit, on_output).map_err(lost)?;
+        if followed == Followed::TimedOut {
+            child.kill();
+            child.wait()?;
+            return Ok(Ended::TimedOut);
+        }
+        Ok(Ended::Exit(child.wait()?.code()))
+    }
+
+    /// At the real paths. What it sees is copied there first: the app's uid may not look into our folders.
+    fn run_here(
+        &self,
+        job: &Job<'_>,
+        on_output: &mut dyn FnMut(bool, &[u8]),
+    ) -> Result<Ended, BuildError> {
+        let lost = |source| BuildError::Follow {
+            buildpack: job.buildpack.clone(),
+            source,
+        };
+        for mount in &job.sees {
+            self.bring(mount)?;
+        }
+        let Program { argv, env, cwd } = &job.program;
+        let mut command = Command::new(&argv[0]);
+        command
+            .args(&argv[1..])
+            .env_clear()
+            .envs(env)
+            .current_dir(cwd)
+            .process_group(0);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(uid) = self.uid {
+            command.uid(uid).gid(uid);
+        }
+        let program = argv[0].to_string_lossy().into_owned();
+        let mut child = command
+            .spawn()
+            .map_err(|source| SandboxError::NotExecutable { program, source })?;
+        let pid = rustix::process::Pid::from_child(&child);
+        let exited = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+            .map_err(io::Error::from);
+        let exited = exited.map_err(lost)?;
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(lost(io::Error::other("it has no output")));
+        };
+        let output = Output {
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+        };
+        let followed = follow(output, exited.as_fd(), job.limit, on_output).map_err(lost)?;
+        // What it left running goes with it, as it does in a sandbox.
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        let status = child.wait().map_err(lost)?;
+        let code = status
+            .code()
+            .or_else(|| status.signal().map(|signal| 128 + signal));
+        Ok(if followed == Followed::TimedOut {
+            Ended::TimedOut
+        } else {
+            Ended::Exit(code.unwrap_or(1))
+        })
+    }
+
+    /// Puts what a sandbox would show to its real place. What is already at that place on this machine stays as it is.
+    fn bring(&self, mount: &Mount) -> Result<(), PathError> {
+        let to = mount.to();
+        if to.symlink_metadata().is_ok() {
+            return Ok(());
+        }
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent).at("create the folder", parent)?;
+        }
+        match mount {
+            Mount::Bind {
+                from, read_only, ..
+            } => {
+                super::tree::copy_tree(from, to)?;
+                if *read_only { Ok(()) } else { self.give(to) }
+            }
+            Mount::Scratch { .. } | Mount::Overlay { .. } => self.make_writable(to),
+            Mount::File { bytes, .. } => crate::sys::fs::write_atomic(to, bytes, 0o644),
+        }
+    }
+}
+
+impl Drop for Site {
+    /// The machine's paths are free again, whatever became of the build.
+    fn drop(&mut self) {
+        if self.is_real() {
+            let _ = remove_real_paths();
+        }
+    }
+}
+
+/// Takes the real paths, if they are free or what a killed build of ours left.
+fn take_real_paths() -> Result<(), BuildError> {
+    if Path::new(OURS).exists() {
+        remove_real_paths()?;
+    }
+    if let Some(taken) = REAL
+        .iter()
+        .map(Path::new)
+        .find(|path| path.symlink_metadata().is_ok())
+    {
+        return Err(BuildError::PathTaken(taken.to_owned()));
+    }
+    fs::create_dir(CNB).at("create the folder", Path::new(CNB))?;
+    crate::sys::fs::write_atomic(Path::new(OURS), b"", 0o644)?;
+    for path in [WORKSPACE, LAYERS].map(Path::new) {
+        fs::create_dir(path).at("create the folder", path)?;
+    }
+    Ok(())
+}
+
+/// The mark goes last: until then, the next build knows that the rest is ours.
+fn remove_real_paths() -> Result<(), PathError> {
+    for path in [WORKSPACE, LAYERS, PLATFORM].map(Path::new) {
+        remove_tree(path)?;
+    }
+    let cnb = Path::new(CNB);
+    for entry in fs::read_dir(cnb).at("read", cnb)? {
+        let path = entry.at("read", cnb)?.path();
+        if path != Path::new(OURS) {
+            remove_tree(&path)?;
+        }
+    }
+    remove_tree(Path::new(OURS))?;
+    fs::remove_dir(cnb).at("remove", cnb)
+}

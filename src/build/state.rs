@@ -1,0 +1,145 @@
+//! What a build remembers for the next one of the same app: one JSON file,
+//! replaced at once. A build that fails or is killed leaves it as it was.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::archive::Packed;
+use crate::ident::{BuildpackId, Digest, LayerName};
+use crate::layer::LayerTypes;
+use crate::sys::PathError;
+use crate::sys::fs::{read_if_present, write_atomic};
+
+/// The version of the format.
+const SCHEMA: u32 = 1;
+/// A layer is about 10 KiB, most of it the names of its libraries.
+const STATE_BYTES_MAX: u64 = 256 << 20;
+
+/// What is remembered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct State {
+    /// The version of the format; an unknown one is as if there were no file.
+    schema: u32,
+    /// The digest of the build plan: what was asked of which buildpack.
+    pub(super) plan: Option<Digest>,
+    /// Artifacts that were not to be had and not needed.
+    pub(super) missing: Vec<Digest>,
+    /// The tar of the app.
+    pub(super) app: Option<Digest>,
+    /// What each buildpack left.
+    pub(super) buildpacks: BTreeMap<BuildpackId, BuildpackState>,
+}
+
+/// What one buildpack left.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BuildpackState {
+    /// Its `store.toml`, as text: JSON has no dates.
+    pub(super) store: Option<String>,
+    /// Its layers.
+    pub(super) layers: BTreeMap<LayerName, LayerState>,
+}
+
+/// One layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LayerState {
+    /// What it was for.
+    pub(super) types: LayerTypes,
+    /// Its `<layer>.toml` without types, as text.
+    pub(super) metadata: String,
+    /// Its content: names of folders in `roots/`, topmost first, each with the layer's folder in it. None if it is not cached.
+    pub(super) roots: Vec<String>,
+    /// Its blob; none if it does not go into the slug.
+    pub(super) packed: Option<Packed>,
+}
+
+/// What reading the state came to.
+#[derive(Debug)]
+pub(super) enum ReadState {
+    /// There was one, or none yet.
+    Read(State),
+    /// It cannot be used, and why.
+    Unusable(String),
+}
+
+impl State {
+    /// Reads the state of an app.
+    pub(super) fn read(path: &Path) -> Result<ReadState, PathError> {
+        let Some(bytes) = read_if_present(path, STATE_BYTES_MAX)? else {
+            return Ok(ReadState::Read(Self {
+                schema: SCHEMA,
+                ..Self::default()
+            }));
+        };
+        Ok(match serde_json::from_slice::<Self>(&bytes) {
+            Ok(state) if state.schema == SCHEMA => ReadState::Read(state),
+            Ok(state) => ReadState::Unusable(format!("it has schema {}", state.schema)),
+            Err(error) => ReadState::Unusable(error.to_string()),
+        })
+    }
+
+    /// Nothing is remembered.
+    pub(super) fn empty() -> Self {
+        Self {
+            schema: SCHEMA,
+            ..Self::default()
+        }
+    }
+
+    /// Replaces the file: old or new at any instant.
+    pub(super) fn write(&self, path: &Path) -> Result<(), PathError> {
+        write_atomic(path, serde_json::json!(self).to_string().as_bytes(), 0o600)
+    }
+
+    /// The folders in `roots/` that are needed.
+    pub(super) fn roots(&self) -> impl Iterator<Item = &str> {
+        let layers = self
+            .buildpacks
+            .values()
+            .flat_map(|buildpack| buildpack.layers.values());
+        layers.flat_map(|layer| layer.roots.iter().map(String::as_str))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_comes_back_and_an_unknown_one_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        assert!(
+            matches!(State::read(&path).unwrap(), ReadState::Read(state) if state == State::empty())
+        );
+        let layer = LayerState {
+            types: LayerTypes {
+                cache: true,
+                ..LayerTypes::default()
+            },
+            metadata: "[metadata]\na = 1979-05-27\n".to_owned(),
+            roots: vec!["0".to_owned()],
+            packed: None,
+        };
+        let mut state = State::empty();
+        let buildpack = BuildpackState {
+            store: None,
+            layers: BTreeMap::from([("venv".parse().unwrap(), layer)]),
+        };
+        state.buildpacks.insert("a/b".parse().unwrap(), buildpack);
+        state.write(&path).unwrap();
+        assert!(matches!(State::read(&path).unwrap(), ReadState::Read(read) if read == state));
+        assert_eq!(state.roots().collect::<Vec<_>>(), ["0"]);
+        for bad in ["{", "{\"schema\": 2}", ""] {
+            write_atomic(&path, bad.as_bytes(), 0o600).unwrap();
+            assert!(
+                matches!(State::read(&path).unwrap(), ReadState::Unusable(_)),
+                "{bad}"
+            );
+        }
+    }
+}
