@@ -177,10 +177,9 @@ fn run_at_once(
     thread::scope(|scope| {
         let start = |(number, buildpack)| scope.spawn(move || run(context, buildpack, number));
         let threads: Vec<_> = numbered.into_iter().map(start).collect();
-        let lost = |_| Err(BuildError::DetectLost);
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(lost))
+        let joined = threads.into_iter().map(thread::ScopedJoinHandle::join);
+        joined
+            .map(|run| run.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     })
 }

@@ -139,9 +139,6 @@ pub enum BuildError {
     /// Isolation `none`: a path that the build needs exists already.
     #[error("`{}` exists, and it is not an earlier build's", .0.display())]
     PathTaken(PathBuf),
-    /// A thread that ran a `bin/detect` ended without an answer.
-    #[error("a detection ended without an answer")]
-    DetectLost,
     /// The process of a build could not be watched.
     #[error("could not follow the output of `{buildpack}`: {source}")]
     Follow {

@@ -64,6 +64,11 @@ impl<'a> BuildTalk<'a> {
             Event::Fetching { artifact, place } => {
                 self.ui.say(&format!("fetching {artifact} from {place}"))
             }
+            Event::FetchFailed {
+                artifact,
+                place,
+                why,
+            } => self.ui.say(&format!("{artifact}: {place}: {why}")),
             Event::Building { buildpack, version } => {
                 self.ui
                     .say(&self.ui.paint(&format!("==> {buildpack} {version}"), "1"));
