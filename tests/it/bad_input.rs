@@ -1,5 +1,6 @@
 //! Each bad input with its message and exit code, and what was there before as it was.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
 
@@ -157,9 +158,10 @@ fn release_damaged(said: &str, damage: impl FnOnce(&mut Vec<u8>)) {
 }
 
 fn good_slug_file(world: &World) -> std::path::PathBuf {
-    let noise: String = (0..4000_u32)
-        .map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761)))
-        .collect();
+    let mut noise = String::new();
+    for number in 0..4000_u32 {
+        write!(noise, "{:x}", number.wrapping_mul(2_654_435_761)).unwrap();
+    }
     let app = world.app("app", &[("Procfile", "web: sleep 1\n"), ("noise", &noise)]);
     let file = world.path("app.slug");
     world
@@ -187,7 +189,7 @@ fn a_slug_file_with_one_bit_flipped() {
 #[test]
 fn a_slug_file_that_is_something_else() {
     release_damaged("app.slug", |bytes| {
-        *bytes = b"#!/bin/sh\necho hello\n".repeat(100)
+        *bytes = b"#!/bin/sh\necho hello\n".repeat(100);
     });
 }
 

@@ -69,9 +69,9 @@ fn shut(path: &Path) {
     };
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     if path.is_dir() {
-        fs::read_dir(path)
-            .unwrap()
-            .for_each(|entry| shut(&entry.unwrap().path()));
+        for entry in fs::read_dir(path).unwrap() {
+            shut(&entry.unwrap().path());
+        }
     }
 }
 

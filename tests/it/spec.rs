@@ -5,6 +5,7 @@
 //! exit code than 0. The commands of a file share one shell, in a folder with `tests/apps`. `slug up` runs until the
 //! file ends, on an address of its own in place of 127.0.0.1:8080.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
@@ -118,10 +119,12 @@ fn script(examples: &[Example], address: &str) -> String {
             );
             command = format!("{command}{listen} >up.log 2>&1 &\n{wait}");
         }
-        script += &format!(
-            "printf '{}'\n{command}\nprintf '{END}%d\\n' $?\n",
-            BEGIN.replace('\n', "\\n")
-        );
+        let begin = BEGIN.replace('\n', "\\n");
+        writeln!(
+            script,
+            "printf '{begin}'\n{command}\nprintf '{END}%d\\n' $?"
+        )
+        .unwrap();
     }
     script
 }
@@ -153,11 +156,11 @@ fn examples(page: &str) -> Vec<Example> {
             }
         }
     }
-    examples.iter_mut().for_each(|example| {
-        while example.expected.last().is_some_and(|line| line.is_empty()) {
-            example.expected.pop();
+    for Example { expected, .. } in &mut examples {
+        while expected.last().is_some_and(String::is_empty) {
+            expected.pop();
         }
-    });
+    }
     examples
 }
 

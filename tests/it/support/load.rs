@@ -49,7 +49,7 @@ impl Load {
     #[track_caller]
     pub(crate) fn wait_for_more(&self, more: u64) {
         let goal = self.sent.load(Ordering::Relaxed) + more;
-        wait::until(Duration::from_secs(60), "answers under load", || {
+        wait::until(Duration::from_mins(1), "answers under load", || {
             (self.sent.load(Ordering::Relaxed) >= goal).then_some(())
         });
     }
@@ -86,10 +86,10 @@ impl Tally {
 fn ask(address: SocketAddr, path: &str, stop: &AtomicBool, sent: &AtomicU64) -> Tally {
     let begun = Instant::now();
     let mut tally = Tally::default();
-    while !stop.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(300) {
+    while !stop.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_mins(5) {
         match http::get(address, path) {
             Ok(answer) if answer.status == 200 => {
-                *tally.answers.entry(answer.body).or_default() += 1
+                *tally.answers.entry(answer.body).or_default() += 1;
             }
             Ok(answer) => tally.failures.push(format!(
                 "{:?}: {} {}",

@@ -106,7 +106,7 @@ impl Postgres {
         );
         let address = address::free();
         let server = Server(postgres(&data, address).spawn().unwrap());
-        wait::until(Duration::from_secs(60), "PostgreSQL", || is_ready(address));
+        wait::until(Duration::from_mins(1), "PostgreSQL", || is_ready(address));
         Self {
             address,
             password,

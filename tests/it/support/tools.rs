@@ -36,7 +36,6 @@ pub(crate) fn skip(why: &str) -> bool {
         env::var_os("CI").is_none_or(|ci| ci != "true"),
         "{test} cannot run: {why}"
     );
-    eprintln!("skipped: {test}: {why}");
     if let Some(list) = env::var_os("SLUG_TEST_SKIPPED") {
         let mut list = OpenOptions::new().append(true).open(list).unwrap();
         writeln!(list, "{test}: {why}").unwrap();

@@ -109,7 +109,7 @@ impl Up {
     #[track_caller]
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::INT);
-        self.wait(Duration::from_secs(60))
+        self.wait(Duration::from_mins(1))
     }
 
     pub(crate) fn pid(&self) -> Pid {

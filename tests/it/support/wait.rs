@@ -13,7 +13,7 @@ use rustix::process::Pid;
 use rustix::process::PidfdFlags;
 
 /// Far more than anything takes on a loaded machine: a test that reaches it hangs.
-pub(crate) const LONG: Duration = Duration::from_secs(300);
+pub(crate) const LONG: Duration = Duration::from_mins(5);
 
 /// Waits for what no event tells of (a port, a process of another's): asks until `ready` gives something.
 #[track_caller]
