@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use thiserror::Error;
 
 /// An `io::Error` and the path it is about.
@@ -141,7 +143,7 @@ pub fn write_unsynced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PathEr
 }
 
 /// Makes `path` with these bytes unless it exists: one of N callers wins, durable on return.
-/// The file appears whole (written beside, then hard-linked), so no reader sees a part.
+/// The file appears whole (written beside, then renamed), so no reader sees a part.
 pub fn put_if_absent(path: &Path, bytes: &[u8], mode: u32) -> Result<Put, PathError> {
     let put = Staged::new(path, bytes, mode)?.put()?;
     if put == Put::Created {
@@ -156,6 +158,7 @@ pub fn put_if_absent(path: &Path, bytes: &[u8], mode: u32) -> Result<Put, PathEr
 pub struct Staged {
     temporary: PathBuf,
     path: PathBuf,
+    is_put: bool,
 }
 
 impl Staged {
@@ -164,13 +167,32 @@ impl Staged {
         write_beside(path, bytes, mode).map(|temporary| Self {
             temporary,
             path: path.to_owned(),
+            is_put: false,
         })
     }
 
-    /// Links the file to its path, unless that exists. Durable after the next `sync_parent`.
-    pub fn put(self) -> Result<Put, PathError> {
+    /// Gives the file its path, unless that exists. Durable after the next `sync_parent`.
+    ///
+    /// By a rename that refuses to replace: half the work of a link and an unlink, each of which may
+    /// wait for the journal. A file system that knows no such rename (NFS, some FUSE) gets those.
+    pub fn put(mut self) -> Result<Put, PathError> {
         step();
-        match fs::hard_link(&self.temporary, &self.path) {
+        let renamed = renameat_with(
+            CWD,
+            &self.temporary,
+            CWD,
+            &self.path,
+            RenameFlags::NOREPLACE,
+        );
+        let put = match renamed {
+            Ok(()) => {
+                self.is_put = true;
+                return Ok(Put::Created);
+            }
+            Err(Errno::INVAL | Errno::NOSYS) => fs::hard_link(&self.temporary, &self.path),
+            Err(error) => Err(error.into()),
+        };
+        match put {
             Ok(()) => Ok(Put::Created),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Put::Exists),
             Err(error) => Err(error).at("create", &self.path),
@@ -180,8 +202,10 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        step();
-        let _ = fs::remove_file(&self.temporary);
+        if !self.is_put {
+            step();
+            let _ = fs::remove_file(&self.temporary);
+        }
     }
 }
 
