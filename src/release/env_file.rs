@@ -87,7 +87,7 @@ impl Parser<'_> {
     /// Line and column of where we are, from one.
     fn position(&self) -> (usize, usize) {
         let before = &self.bytes[..self.at];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         let column = before
             .iter()
             .rev()
