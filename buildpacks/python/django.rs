@@ -26,7 +26,7 @@ pub(super) struct Project {
 }
 
 /// `manage.py` in the app's folder, or in the one folder below that has one.
-pub(super) fn project(app: &Path) -> Result<Option<Project>, Failure> {
+pub(super) fn project(app: &Path) -> Option<Project> {
     let mut folders = vec![PathBuf::new()];
     let mut below: Vec<PathBuf> = fs::read_dir(app)
         .into_iter()
@@ -41,13 +41,13 @@ pub(super) fn project(app: &Path) -> Result<Option<Project>, Failure> {
             .ok()
             .flatten()
         {
-            return Ok(Some(Project {
+            return Some(Project {
                 folder,
                 settings: settings_module(&text),
-            }));
+            });
         }
     }
-    Ok(None)
+    None
 }
 
 /// `os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")`

@@ -3,6 +3,7 @@
 //! no site-packages, no `.pth`, no `sitecustomize`, no tests, no Tk.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::io::Read;
@@ -51,7 +52,7 @@ const FILES_LEFT_OUT: [&str; 4] = [
     "EXTERNALLY-MANAGED",
     "turtle.py",
 ];
-/// Extension modules for the tests of CPython itself, and Tk.
+/// Extension modules for the tests of `CPython` itself, and Tk.
 const MODULES_LEFT_OUT: [&str; 4] = ["_test", "_ctypes_test", "_xx", "_tkinter"];
 /// Libraries of Tk, beside the interpreter's own.
 const LIBRARIES_LEFT_OUT: [&str; 5] = ["libtcl", "libtk", "libitcl", "libtdbc", "libthread"];
@@ -349,32 +350,31 @@ fn copy_host(host: &HostPython, folder: &Folder) -> Result<(), Failure> {
         if !folder.wants(path) {
             continue;
         }
-        // A file that only its owner may read, such as a package manager's note, is none of the library.
         let bytes = fs::read(from).at("read", from)?;
         needed.extend(relocate::needed(&bytes));
         let executable = fs::metadata(from).at("read", from)?.permissions().mode() & 0o100 != 0;
         folder.put(path, executable, &bytes[..])?;
     }
     // Libraries of /usr are the base's: the slug states them as needs.
-    if prefix != Path::new("/usr") {
-        copy_libraries(prefix, folder, needed)
-    } else {
+    if prefix == Path::new("/usr") {
         Ok(())
+    } else {
+        copy_libraries(prefix, folder, needed)
     }
 }
 
 /// The libraries that the interpreter needs and that lie in its own prefix, and those that these need.
 fn copy_libraries(prefix: &Path, folder: &Folder, mut needed: Vec<String>) -> Result<(), Failure> {
-    let mut copied = BTreeMap::new();
+    let mut copied = BTreeSet::new();
     while let Some(name) = needed.pop() {
         let from = prefix.join("lib").join(&name);
-        if copied.contains_key(&name) || !from.is_file() {
+        if copied.contains(&name) || !from.is_file() {
             continue;
         }
         let bytes = fs::read(&from).at("read", &from)?;
         needed.extend(relocate::needed(&bytes));
         folder.put(&Path::new("lib").join(&name), true, &bytes[..])?;
-        copied.insert(name, ());
+        copied.insert(name);
     }
     Ok(())
 }

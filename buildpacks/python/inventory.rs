@@ -1,4 +1,4 @@
-//! What can be had by official download: CPython by python-build-standalone, and uv.
+//! What can be had by official download: `CPython` by python-build-standalone, and uv.
 //! `inventory.toml` is the data; this file only reads it.
 
 use std::str::FromStr as _;
@@ -14,13 +14,13 @@ use crate::ident::Digest;
 /// The inventory, for one architecture.
 #[derive(Debug)]
 pub(super) struct Inventory {
-    /// CPython, newest first.
+    /// `CPython`, newest first.
     pub(super) pythons: Vec<Official>,
     /// uv; none for an architecture that has no official build.
     pub(super) uv: Artifact,
 }
 
-/// An official build of CPython.
+/// An official build of `CPython`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Official {
     pub(super) version: Version,

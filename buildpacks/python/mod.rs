@@ -213,7 +213,7 @@ fn build(context: &BuildContext) -> Result<(), Failure> {
     let resolved: Resolved = context.plan.resolved.clone().try_into().map_err(bad)?;
     let python = interpreter::provide(context, &origins(context, &resolved))?;
     let venv = install(context, &python, &resolved)?;
-    let project = django::project(&context.app)?;
+    let project = django::project(&context.app);
     if let (Some(venv), Some(project)) = (&venv, &project)
         && venv.installed.contains("django")
     {

@@ -40,7 +40,7 @@ pub(super) fn inputs(manager: Manager, app: &Path) -> Result<BTreeMap<String, Di
             }
         }
         Manager::Pyproject | Manager::Setup => {
-            add_files(app, Path::new(""), &DESCRIPTIONS, &mut inputs)?
+            add_files(app, Path::new(""), &DESCRIPTIONS, &mut inputs)?;
         }
     }
     Ok(inputs)
@@ -82,10 +82,10 @@ fn follow(app: &Path, first: &str, inputs: &mut BTreeMap<String, Digest>) -> Res
         for line in references(&text) {
             match line {
                 Reference::File(path) => {
-                    queue.push(plain(&file.parent().unwrap_or(Path::new("")).join(path)))
+                    queue.push(plain(&file.parent().unwrap_or(Path::new("")).join(path)));
                 }
                 Reference::Local { path, in_place } => {
-                    add_local(app, Path::new(&path), in_place, inputs)?
+                    add_local(app, Path::new(&path), in_place, inputs)?;
                 }
             }
         }

@@ -250,19 +250,27 @@ fn install_app(context: &BuildContext, uv: &Uv, python: &str) -> Result<bool, Fa
         &app,
     ];
     context.run("installing the app", &mut uv.command(context, &args))?;
-    let after = tree::files(&context.app, &|_| true)?;
-    let mut builds_in_place = false;
-    for path in after.iter().filter(|path| !before.contains(*path)) {
-        let note = path
-            .components()
-            .any(|part| part.as_os_str().to_string_lossy().ends_with(".egg-info"));
-        if note {
-            fs::remove_file(path).at("remove", path)?; // setuptools' notes to itself, with paths and times of this build
-        } else {
-            builds_in_place = true;
-        }
+    let new: Vec<PathBuf> = tree::files(&context.app, &|_| true)?
+        .into_iter()
+        .filter(|path| !before.contains(path))
+        .collect();
+    // setuptools' notes to itself, which a build that keeps this layer would not have
+    let notes: BTreeSet<&Path> = new
+        .iter()
+        .filter_map(|path| path.ancestors().find(|folder| is_note(folder)))
+        .collect();
+    for note in &notes {
+        fs::remove_dir_all(note).at("remove", note)?;
     }
-    Ok(builds_in_place)
+    Ok(new
+        .iter()
+        .any(|path| !notes.iter().any(|note| path.starts_with(note))))
+}
+
+fn is_note(folder: &Path) -> bool {
+    folder
+        .extension()
+        .is_some_and(|extension| extension == "egg-info")
 }
 
 fn site_packages(venv: &Path, python: &Interpreter) -> Result<PathBuf, Failure> {

@@ -228,10 +228,10 @@ mod tests {
         };
         match (chosen, expect) {
             (Ok(versions), Ok(version)) => {
-                assert_eq!(versions[0].to_string(), version, "{files:?}")
+                assert_eq!(versions[0].to_string(), version, "{files:?}");
             }
             (Err(problems), Err(part)) => {
-                assert!(problems.concat().contains(part), "{files:?}: {problems:?}")
+                assert!(problems.concat().contains(part), "{files:?}: {problems:?}");
             }
             (chosen, _) => panic!("{files:?}: {chosen:?}"),
         }

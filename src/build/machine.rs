@@ -311,7 +311,7 @@ fn expand_home(value: &[u8], home: Option<&Path>) -> Vec<u8> {
         return value.to_vec();
     };
     let words = value
-        .split(|byte| byte.is_ascii_whitespace())
+        .split(u8::is_ascii_whitespace)
         .filter(|word| !word.is_empty());
     let expanded = words.map(|word| match word.strip_prefix(b"~/") {
         Some(rest) => home

@@ -32,8 +32,6 @@ use crate::sys::fs::read_if_present;
 
 /// The largest file of the contract or of an app that a built-in reads whole.
 pub const TEXT_BYTES_MAX: u64 = 64 << 20;
-/// How many of a failed program's last lines its error repeats.
-const TAIL_LINES_MAX: usize = 40;
 /// `bin/detect` says that the app is not for this buildpack.
 const EXIT_DETECT_FAIL: u8 = 100;
 
@@ -285,8 +283,7 @@ impl BuildContext {
         write_toml(&self.layers.join("launch.toml"), &Launch { processes })
     }
 
-    /// Runs a program with the environment of `command` alone, its output indented in the log;
-    /// the error repeats its last lines.
+    /// Runs a program with the environment of `command` alone, its output indented in the log.
     pub fn run(&self, doing: &str, command: &mut Command) -> Result<(), Failure> {
         self.run_with_input(doing, command, b"")
     }
@@ -298,13 +295,12 @@ impl BuildContext {
         command: &mut Command,
         input: &[u8],
     ) -> Result<(), Failure> {
-        let (ended, tail) = run_showing(doing, command, input)?;
+        let ended = run_showing(doing, command, input)?;
         if ended.success() {
             Ok(())
         } else {
             Err(Failure(format!(
-                "{doing} failed ({ended}):\n{}",
-                tail.join("\n")
+                "{doing} failed ({ended}); its output is above"
             )))
         }
     }
@@ -326,7 +322,7 @@ fn run_showing(
     doing: &str,
     command: &mut Command,
     input: &[u8],
-) -> Result<(std::process::ExitStatus, Vec<String>), Failure> {
+) -> Result<std::process::ExitStatus, Failure> {
     let pipes =
         std::io::pipe().and_then(|(reader, writer)| Ok((reader, writer.try_clone()?, writer)));
     let (reader, stdout, stderr) = pipes.map_err(|error| not_started(doing, command, &error))?;
@@ -339,30 +335,21 @@ fn run_showing(
     // The command still holds the writing ends: the reader below would never see the end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let stdin = child.stdin.take();
-    let tail = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         // A program that reads none of it ends early, and its exit tells.
         scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
-        show(BufReader::new(reader))
+        show(BufReader::new(reader));
     });
-    let ended = child
+    child
         .wait()
-        .map_err(|error| not_started(doing, command, &error))?;
-    Ok((ended, tail))
+        .map_err(|error| not_started(doing, command, &error))
 }
 
-/// Indents the lines into the log; the last ones.
-fn show(lines: impl BufRead) -> Vec<String> {
-    let mut tail = std::collections::VecDeque::new();
-    for line in lines.split(b'\n') {
-        let Ok(line) = line else { break };
-        let line = String::from_utf8_lossy(&line).into_owned();
-        say(&format!("    {line}"));
-        if tail.len() == TAIL_LINES_MAX {
-            tail.pop_front();
-        }
-        tail.push_back(line);
+/// Indents the lines into the log, as they come.
+fn show(lines: impl BufRead) {
+    for line in lines.split(b'\n').map_while(Result::ok) {
+        say(&format!("    {}", String::from_utf8_lossy(&line)));
     }
-    tail.into()
 }
 
 fn not_started(doing: &str, command: &Command, error: &std::io::Error) -> Failure {
@@ -603,6 +590,7 @@ mod tests {
     use super::*;
 
     fn built_in() -> BuiltIn {
+        #[expect(clippy::unnecessary_wraps, reason = "the signature of a built-in")]
         fn detect(context: &DetectContext) -> Result<Detected, Failure> {
             let resolved = toml::Table::from_iter([(
                 "app".to_owned(),
@@ -613,6 +601,7 @@ mod tests {
                 ..PlanMetadata::default()
             })))
         }
+        #[expect(clippy::unnecessary_wraps, reason = "the signature of a built-in")]
         fn build(_: &BuildContext) -> Result<(), Failure> {
             Ok(())
         }
@@ -644,7 +633,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_program_is_an_error_with_its_last_lines() {
+    fn a_program_reads_its_input_and_its_failure_is_an_error() {
         let context = BuildContext {
             app: "/".into(),
             layers: "/".into(),
@@ -653,16 +642,20 @@ mod tests {
             env: BTreeMap::new(),
             plan: PlanMetadata::default(),
         };
-        let mut command = Command::new("/bin/sh");
-        let error = context
-            .run(
-                "the installation",
-                command.args(["-c", "echo one; echo two >&2; exit 3"]),
-            )
-            .unwrap_err();
+        let run = |script: &str, input: &[u8]| {
+            context
+                .run_with_input(
+                    "the check",
+                    Command::new("/bin/sh").args(["-c", script]),
+                    input,
+                )
+                .map_err(|error| error.0)
+        };
+        assert_eq!(run("test \"$(cat)\" = hello", b"hello"), Ok(()));
+        // Nobody reads more than a pipe holds: it must not wait.
         assert_eq!(
-            error.0,
-            "the installation failed (exit status: 3):\none\ntwo"
+            run("exit 3", &vec![0; 1 << 20]).unwrap_err(),
+            "the check failed (exit status: 3); its output is above"
         );
     }
 

@@ -130,7 +130,7 @@ fn pypi<T>(
                     why = format!(
                         "`{}`: {error}",
                         path.file_name().unwrap_or_default().display()
-                    )
+                    );
                 }
             }
         }
