@@ -5,6 +5,7 @@
     reason = "tests make files and read the machine that they run on"
 )]
 mod architecture;
+mod archive;
 mod bad_input;
 mod build_apps;
 mod readonly;
