@@ -126,16 +126,16 @@ impl Read for Hashing {
 
 /// The pieces as one stream.
 pub(super) struct Pieces {
-    pieces: Receiver<io::Result<Vec<u8>>>,
+    coming: Receiver<io::Result<Vec<u8>>>,
     free: Sender<Vec<u8>>,
     current: Vec<u8>,
     at: usize,
 }
 
 impl Pieces {
-    pub(super) fn new(pieces: Receiver<io::Result<Vec<u8>>>, free: Sender<Vec<u8>>) -> Self {
+    pub(super) fn new(coming: Receiver<io::Result<Vec<u8>>>, free: Sender<Vec<u8>>) -> Self {
         Self {
-            pieces,
+            coming,
             free,
             current: Vec::new(),
             at: 0,
@@ -149,7 +149,7 @@ impl BufRead for Pieces {
             self.at = 0;
             // Nobody wants it any more once the last piece is on its way.
             let _ = self.free.send(std::mem::take(&mut self.current));
-            if let Ok(piece) = self.pieces.recv() {
+            if let Ok(piece) = self.coming.recv() {
                 self.current = piece?;
             }
         }

@@ -158,7 +158,8 @@ impl Index {
 #[serde(deny_unknown_fields)]
 pub(super) struct Config {
     pub(super) architecture: String,
-    pub(super) config: Execution,
+    #[serde(rename = "config")]
+    pub(super) execution: Execution,
     pub(super) created: String,
     pub(super) history: Vec<History>,
     pub(super) os: String,

@@ -37,7 +37,7 @@ pub(super) struct Entries<R> {
     /// Of the file that was given out last: bytes that were not read, and padding.
     body_left: u64,
     padding_left: u64,
-    entries: u64,
+    count: u64,
     last_name: Vec<u8>,
 }
 
@@ -57,7 +57,7 @@ impl<R: BufRead> Entries<R> {
             bytes: 0,
             body_left: 0,
             padding_left: 0,
-            entries: 0,
+            count: 0,
             last_name: NO_NAME.to_vec(),
         }
     }
@@ -83,7 +83,7 @@ impl<R: BufRead> Entries<R> {
             let size = parse_size(&header[124..136]).ok_or_else(|| refused(Refusal::BadSize))?;
             match header[156] {
                 b'x' => {
-                    set(&mut extension.pax, self.pax_header(size, &refused)?).map_err(refused)?
+                    set(&mut extension.pax, self.pax_header(size, &refused)?).map_err(refused)?;
                 }
                 b'g' => self.global_header(size, &refused)?,
                 b'L' => set(&mut extension.long_name, self.gnu_name(size, &refused)?)
@@ -171,8 +171,8 @@ impl<R: BufRead> Entries<R> {
         if two_names {
             return Err(refused(Refusal::TwoNames));
         }
-        self.entries += 1;
-        if self.entries > ENTRIES_MAX {
+        self.count += 1;
+        if self.count > ENTRIES_MAX {
             return Err(refused(Refusal::TooManyEntries));
         }
         let kind = kind_of(flag).map_err(refused)?;
@@ -409,7 +409,6 @@ fn kind_of(flag: u8) -> Result<Kind, Refusal> {
 /// A symbolic link is data: whatever it says, it is never followed here. A hard link names an entry.
 fn check_link(kind: Kind, link: &[u8]) -> Result<(), Refusal> {
     match kind {
-        Kind::File | Kind::Folder => Ok(()),
         Kind::HardLink | Kind::Symlink if link.is_empty() => Err(Refusal::EmptyTarget),
         Kind::HardLink => check_name(link).map_err(|why| Refusal::Target {
             target: link.to_vec(),
@@ -418,7 +417,7 @@ fn check_link(kind: Kind, link: &[u8]) -> Result<(), Refusal> {
         Kind::Symlink if link.len() > LINK_BYTES_MAX => {
             Err(Refusal::LongTarget { bytes: link.len() })
         }
-        Kind::Symlink => Ok(()),
+        Kind::File | Kind::Folder | Kind::Symlink => Ok(()),
     }
 }
 
@@ -456,7 +455,7 @@ fn parse_size(field: &[u8]) -> Option<u64> {
         0x80 => {
             let (high, low) = field[1..].split_at(field.len() - 9);
             let number = u64::from_be_bytes(low.try_into().ok()?);
-            (high.iter().all(|byte| *byte == 0) && number <= i64::MAX as u64).then_some(number)
+            (high.iter().all(|byte| *byte == 0) && i64::try_from(number).is_ok()).then_some(number)
         }
         _ => parse_octal(field),
     }

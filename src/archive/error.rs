@@ -274,7 +274,7 @@ pub enum Refusal {
         /// As the archive gives it.
         target: Vec<u8>,
         /// Why.
-        why: Box<Refusal>,
+        why: Box<Self>,
     },
     /// A hard link.
     #[error("it is no file that came before in this archive")]

@@ -95,7 +95,7 @@ struct LifecycleLayer {
 pub(super) fn config_of(slug: &Slug) -> Result<Vec<u8>, ArchiveError> {
     let config = Config {
         architecture: slug.target.arch.clone(),
-        config: Execution {
+        execution: Execution {
             env: vec![
                 "CNB_APP_DIR=/workspace".to_owned(),
                 "CNB_LAYERS_DIR=/layers".to_owned(),
@@ -230,7 +230,7 @@ pub(super) fn slug_of(config_bytes: &[u8], manifest: &Manifest) -> Result<Slug, 
     let config: Config = serde_json::from_slice(config_bytes)?;
     let Config {
         architecture,
-        config: Execution {
+        execution: Execution {
             labels: Unique(mut labels),
             ..
         },

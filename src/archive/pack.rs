@@ -40,14 +40,14 @@ pub fn pack(
     let compressor = Compressor::new(compression, store.create_blob()?)
         .at("start to compress into", store.root())?;
     let (elf, taken) = thread::scope(|scope| {
-        let (chunks, to_take) = sync_channel(CHUNKS_WAITING);
+        let (taker, to_take) = sync_channel(CHUNKS_WAITING);
         let (done, free) = channel();
-        let taker = scope.spawn(move || take(&to_take, &done, compressor));
+        let taking = scope.spawn(move || take(&to_take, &done, compressor));
         // The sink, and with it the taker's supply, ends with this call.
         let walked = tar(
             trees,
             Chunks {
-                chunks,
+                taker,
                 free,
                 current: vec![0; CHUNK + 1],
                 filled: 0,
@@ -55,7 +55,7 @@ pub fn pack(
                 progress,
             },
         );
-        outcome(walked, taker, store)
+        outcome(walked, taking, store)
     })?;
     let Taken {
         tar_hash,
@@ -91,10 +91,10 @@ fn tar(trees: &[Tree], mut chunks: Chunks<'_>) -> Result<ElfFacts, Halt> {
 /// Both threads' answers as one: what went wrong first, at its source.
 fn outcome(
     walked: Result<ElfFacts, Halt>,
-    taker: ScopedJoinHandle<'_, io::Result<Taken>>,
+    taking: ScopedJoinHandle<'_, io::Result<Taken>>,
     store: &Store,
 ) -> Result<(ElfFacts, Taken), ArchiveError> {
-    let taken = taker
+    let taken = taking
         .join()
         .unwrap_or_else(|_| Err(io::Error::other("the hashing thread ended")));
     match walked {
@@ -139,7 +139,7 @@ fn take(
 
 /// Fills chunks of `CHUNK` bytes, all but the last, and hands them over.
 struct Chunks<'a> {
-    chunks: SyncSender<Vec<u8>>,
+    taker: SyncSender<Vec<u8>>,
     free: Receiver<Vec<u8>>,
     /// One byte longer than a chunk: `Sink::spare`.
     current: Vec<u8>,
@@ -156,7 +156,7 @@ impl Chunks<'_> {
         full.truncate(self.filled);
         self.sent += self.filled as u64;
         self.filled = 0;
-        self.chunks.send(full).map_err(|_| Halt::TakerGone)?;
+        self.taker.send(full).map_err(|_| Halt::TakerGone)?;
         (self.progress)(self.sent);
         Ok(())
     }
@@ -187,6 +187,10 @@ impl Sink for Chunks<'_> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test's files need not survive a crash"
+)]
 mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
