@@ -1,60 +1,50 @@
 //! The public listener in front of the routed processes: HTTP/1.1, in this
 //! process, one single-threaded runtime a core. Gets its routes handed in;
 //! knows no release and no process.
+//!
+//! A request: `serve` takes its connection, `screen` looks at its bytes, `headers`
+//! makes it one for the app, `proxy` finds a target in the `table` and a
+//! connection in the `pool`, `body` passes bytes both ways, `access` writes its line.
 
-use std::net::IpAddr;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::str::FromStr;
+mod access;
+mod address;
+mod body;
+mod headers;
+mod pool;
+mod proxy;
+mod screen;
+mod serve;
+mod table;
+
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
 use thiserror::Error;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
-/// Where the router listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// `127.0.0.1:8080`, `[::]:80`.
-    Tcp(SocketAddr),
-    /// A unix socket by its path: `unix:/run/shop.sock`, or any text with a `/`.
-    Unix(PathBuf),
-}
+use access::Journal;
+use pool::Pool;
+use proxy::Thread;
+use serve::Bound;
+use table::Table;
 
-/// The text is not an address to listen at.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error(
-    "`{0}` is not an address to listen at (expected `127.0.0.1:8080`, `[::]:80`, `:8080` or the path of a unix socket)"
-)]
-pub struct BadListen(String);
-
-impl FromStr for Listen {
-    type Err = BadListen;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let _ = text;
-        todo!()
-    }
-}
-
-/// Peers whose `X-Forwarded-*` and `Forwarded` are kept: an address, or a network such as `10.0.0.0/8`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrustedProxy {
-    network: IpAddr,
-    bits: u8,
-}
-
-/// The text is not an address or a network.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{0}` is not an address or a network (expected such as `10.1.2.3` or `10.0.0.0/8`)")]
-pub struct BadTrustedProxy(String);
-
-impl FromStr for TrustedProxy {
-    type Err = BadTrustedProxy;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let _ = text;
-        todo!()
-    }
-}
+pub use address::{BadListen, BadTrustedProxy, Listen, TrustedProxy};
+pub use proxy::{FIRST_BYTE_MAX, HELD_REQUESTS_MAX, HOLD_MAX};
+pub use table::{Target, Then};
 
 /// What the router is given.
 pub struct RouterOptions {
@@ -75,60 +65,171 @@ pub enum RouterError {
     #[error("could not listen at {at}")]
     Listen {
         /// Which.
-        at: String,
-        /// What the kernel said.
-        source: std::io::Error,
+        at: Listen,
+        /// What the kernel said: `AddrInUse`, `PermissionDenied`, …
+        source: io::Error,
     },
-    /// The threads could not be started.
+    /// A thread or its runtime could not be made.
     #[error("could not start the router")]
-    Start(#[from] std::io::Error),
+    Start(#[from] io::Error),
 }
 
-/// Where requests may go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Never used twice.
-    pub id: u64,
-    /// For the access line: `web.1`.
-    pub instance: String,
-    /// For the access line: `v3`.
-    pub release: String,
-    /// Where it listens.
-    pub address: SocketAddr,
-}
-
-/// The running router. Dropping it does not stop it.
+/// The running router. Dropping the last clone does not stop it: `close` does.
 #[derive(Clone)]
 pub struct Router {
-    _todo: (),
+    table: Arc<Table>,
+    closing: watch::Sender<bool>,
+    listening: Arc<[Listen]>,
+    ended: Arc<Mutex<mpsc::Receiver<()>>>,
 }
 
 impl Router {
     /// Listens and starts the threads. Until the first `route`, requests are held.
     pub fn start(options: RouterOptions) -> Result<Self, RouterError> {
-        let _ = options;
-        todo!()
+        let RouterOptions {
+            listen,
+            trusted,
+            threads,
+            access,
+        } = options;
+        let mut bound = Vec::new();
+        let mut listening = Vec::new();
+        for at in listen {
+            let (socket, at) = bind(&at).map_err(|source| RouterError::Listen { at, source })?;
+            bound.push(socket);
+            listening.push(at);
+        }
+        raise_descriptors();
+        let table = Arc::new(Table::new());
+        let (closing, held) = (watch::Sender::new(false), Arc::new(AtomicUsize::new(0)));
+        let trusted: Arc<[TrustedProxy]> = trusted.into();
+        let (end, ended) = mpsc::channel();
+        for number in 0..threads.max(1) {
+            // All that can fail is done here, where it can be told.
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .enable_time()
+                .build()?;
+            let bound: Vec<Bound> = bound
+                .iter()
+                .map(Bound::try_clone)
+                .collect::<io::Result<_>>()?;
+            let shared = (
+                Arc::clone(&table),
+                Arc::clone(&held),
+                Arc::clone(&trusted),
+                Arc::clone(&access),
+            );
+            let (closing, end) = (closing.subscribe(), end.clone());
+            let name = format!("slug-http-{number}");
+            thread::Builder::new().name(name).spawn(move || {
+                let (table, held, trusted, access) = shared;
+                let (routes, journal, pool) = (
+                    table.watch(),
+                    Journal::new(access),
+                    Rc::new(Pool::default()),
+                );
+                let thread = Thread {
+                    table,
+                    routes,
+                    held,
+                    trusted,
+                    journal,
+                    pool,
+                };
+                run(&runtime, bound, thread, &closing);
+                drop(end);
+            })?;
+        }
+        Ok(Self {
+            table,
+            closing,
+            listening: listening.into(),
+            ended: Arc::new(Mutex::new(ended)),
+        })
     }
 
     /// Where it listens: the ports that the kernel chose for `:0` included.
     pub fn listening(&self) -> &[Listen] {
-        todo!()
+        &self.listening
     }
 
     /// Replaces the whole table at one instant. With no target, requests are held if `hold`, refused otherwise.
     pub fn route(&self, targets: &[Target], hold: bool) {
-        let _ = (targets, hold);
-        todo!()
+        self.table.replace(targets, hold);
     }
 
     /// Calls `then` once no request is in flight at that target, which is no longer in the table.
-    pub fn when_idle(&self, target: u64, then: Box<dyn FnOnce() + Send>) {
-        let _ = (target, then);
-        todo!()
+    pub fn when_idle(&self, target: u64, then: Then) {
+        self.table.when_idle(target, then);
     }
 
     /// Takes no new connection; idle ones are closed, the others end after their request.
     pub fn close(&self) {
-        todo!()
+        self.closing.send_replace(true);
+        for at in self.listening.iter() {
+            if let Listen::Unix(path) = at {
+                let _ = fs::remove_file(path); // gone already, if somebody else removed it
+            }
+        }
     }
+
+    /// After `close`: waits until every connection has ended and every access line was handed over, for at most `patience`.
+    pub fn join(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = deadline.saturating_duration_since(Instant::now());
+        matches!(
+            ended.recv_timeout(left),
+            Err(mpsc::RecvTimeoutError::Disconnected)
+        )
+    }
+}
+
+fn run(runtime: &Runtime, bound: Vec<Bound>, thread: Thread, closing: &watch::Receiver<bool>) {
+    let access = thread.journal.clone();
+    if let Err(error) = serve::run(runtime, bound, thread, closing) {
+        access.say(&format!("a thread of the router could not listen: {error}"));
+    }
+}
+
+fn bind(at: &Listen) -> io::Result<(Bound, Listen)> {
+    match at {
+        Listen::Tcp(address) => {
+            let listener = TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            let address = listener.local_addr()?;
+            Ok((Bound::Tcp(listener), Listen::Tcp(address)))
+        }
+        Listen::Unix(path) => {
+            let listener = bind_unix(path)?;
+            listener.set_nonblocking(true)?;
+            Ok((Bound::Unix(listener), at.clone()))
+        }
+    }
+}
+
+/// A socket that a killed router left behind answers nobody, and is replaced; one that answers is not.
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let is_dead = UnixStream::connect(path)
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+            if !is_dead {
+                return Err(error);
+            }
+            fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        bound => bound,
+    }
+}
+
+/// As many descriptors as this user may have: each request needs two. Sandboxed processes get their own limits.
+fn raise_descriptors() {
+    use rustix::process::Resource;
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If it stays as it was, connections wait in the queue earlier.
+    let _ = rustix::process::setrlimit(Resource::Nofile, limit);
 }

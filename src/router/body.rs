@@ -1,0 +1,239 @@
+//! Bodies on their way through: never gathered, each byte passed on when there
+//! is room for it. They tell how far a request has come, and end it.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::task::Context;
+use std::task::Poll;
+use std::time::Duration;
+use std::time::Instant;
+
+use http_body_util::Full;
+use hyper::body::Body;
+use hyper::body::Bytes;
+use hyper::body::Frame;
+use hyper::body::Incoming;
+use hyper::body::SizeHint;
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::Sleep;
+
+use super::access::Code;
+use super::pool::Pool;
+use super::proxy::Ticket;
+
+/// An answer that stands still for so long is broken off (Heroku's H15).
+const STILL_MAX: Duration = Duration::from_secs(55);
+
+/// A client's body, on its way to the app.
+pub(super) struct Upload {
+    /// None: there never was a body.
+    inner: Option<Incoming>,
+    progress: Arc<Progress>,
+}
+
+/// How an upload gets on; seen from outside.
+pub(super) struct Progress {
+    begun: Instant,
+    last_ms: AtomicU64,
+    has_failed: AtomicBool,
+}
+
+impl Upload {
+    pub(super) fn new(inner: Incoming) -> Self {
+        let progress = Progress {
+            begun: Instant::now(),
+            last_ms: AtomicU64::new(0),
+            has_failed: AtomicBool::new(false),
+        };
+        Self {
+            inner: Some(inner),
+            progress: Arc::new(progress),
+        }
+    }
+
+    /// For another attempt at a request that has no body.
+    pub(super) fn empty(of: &Self) -> Self {
+        Self {
+            inner: None,
+            progress: of.progress(),
+        }
+    }
+
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+}
+
+impl Progress {
+    /// When the last byte was passed on, or the request began.
+    pub(super) fn last(&self) -> Instant {
+        self.begun + Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
+    }
+
+    /// The client's side broke: what follows is not the app's fault.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
+    }
+
+    fn step(&self) {
+        let passed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(passed, Ordering::Relaxed);
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(inner) = &mut self.inner else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(inner).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Err(_))) => self.progress.has_failed.store(true, Ordering::Relaxed),
+            Poll::Ready(_) => self.progress.step(),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+/// What a client gets: an answer of the app, or a few words of the router's own.
+pub(super) enum Answer {
+    /// The router's own.
+    Words(Full<Bytes>),
+    /// The app's.
+    Stream(Box<Stream>),
+}
+
+/// An answer of the app on its way to the client. Dropping it ends the request.
+pub(super) struct Stream {
+    pub(super) inner: Incoming,
+    pub(super) ticket: Ticket,
+    pub(super) connection: Option<SendRequest<Upload>>,
+    pub(super) pool: Rc<Pool>,
+    /// Set only while nothing comes, so that a quick answer costs no timer.
+    pub(super) still: Option<Pin<Box<Sleep>>>,
+}
+
+/// The app broke off its answer, or stood still.
+#[derive(Debug)]
+pub(super) enum Broken {
+    App(hyper::Error),
+    Still,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::App(error) => error.fmt(f),
+            Self::Still => f.write_str("the answer stood still"),
+        }
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl From<Broken> for io::Error {
+    fn from(broken: Broken) -> Self {
+        Self::other(broken)
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.get_mut() {
+            Self::Words(words) => Pin::new(words)
+                .poll_frame(cx)
+                .map_err(|never| match never {}),
+            Self::Stream(stream) => stream.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Words(words) => words.is_end_stream(),
+            Self::Stream(stream) => stream.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Words(words) => words.size_hint(),
+            Self::Stream(stream) => stream.inner.size_hint(),
+        }
+    }
+}
+
+impl Stream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.still = None;
+                self.ticket.count(frame.data_ref().map_or(0, Bytes::len));
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.ticket.blame(Code::H18);
+                Poll::Ready(Some(Err(Broken::App(error))))
+            }
+            Poll::Ready(None) => {
+                self.end();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                let still = self
+                    .still
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(STILL_MAX)));
+                if still.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.ticket.blame(Code::H15);
+                Poll::Ready(Some(Err(Broken::Still)))
+            }
+        }
+    }
+
+    /// The answer came whole: its connection can have another.
+    fn end(&mut self) {
+        self.ticket.complete();
+        if let (Some(connection), Some(lane)) = (self.connection.take(), self.ticket.lane()) {
+            self.pool.put(lane, connection);
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // hyper does not ask again after the frame that it knows to be the last.
+        if self.inner.is_end_stream() {
+            self.end();
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! One request: to whom, how often, and what the client is told.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+use http_body_util::Full;
+use hyper::Method;
+use hyper::Request;
+use hyper::Response;
+use hyper::StatusCode;
+use hyper::body::Body as _;
+use hyper::body::Bytes;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use hyper::header;
+use hyper::header::HeaderValue;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::sync::watch;
+
+use super::access::Code;
+use super::access::Entry;
+use super::access::Journal;
+use super::address::TrustedProxy;
+use super::body::Answer;
+use super::body::Progress;
+use super::body::Stream;
+use super::body::Upload;
+use super::headers;
+use super::headers::Peer;
+use super::pool;
+use super::pool::Pool;
+use super::table::InFlight;
+use super::table::Lane;
+use super::table::Routes;
+use super::table::Table;
+
+/// How long a request may wait for a target.
+pub const HOLD_MAX: Duration = Duration::from_secs(30);
+/// How many requests may wait for a target at once (Heroku's H11).
+pub const HELD_REQUESTS_MAX: usize = 1024;
+/// How long an app may take to its answer's head, from the last byte of the request that was passed on (Heroku's H12).
+pub const FIRST_BYTE_MAX: Duration = Duration::from_secs(30);
+/// How soon a target that refused a connection is tried again.
+const RETRY: Duration = Duration::from_millis(50);
+/// How many connections may end before a byte of the same request was written.
+const UNSENT_MAX: u32 = 4;
+/// What a client went away from, in the access line (nginx's word).
+const CLIENT_CLOSED: u16 = 499;
+
+/// What the requests of one thread share.
+pub(super) struct Thread {
+    pub(super) table: Arc<Table>,
+    pub(super) routes: watch::Receiver<Arc<Routes>>,
+    pub(super) held: Arc<AtomicUsize>,
+    pub(super) trusted: Arc<[TrustedProxy]>,
+    pub(super) journal: Journal,
+    pub(super) pool: Rc<Pool>,
+}
+
+/// A request from its head to its end; the access line is written when it is dropped.
+pub(super) struct Ticket {
+    entry: Entry,
+    journal: Journal,
+    in_flight: Option<InFlight>,
+    is_complete: bool,
+}
+
+impl Ticket {
+    fn new(request: &Request<Incoming>, journal: &Journal) -> Self {
+        let header = |name: &header::HeaderName| {
+            let value = request
+                .headers()
+                .get(name)
+                .map(|value| String::from_utf8_lossy(value.as_bytes()));
+            value.unwrap_or_default().into_owned()
+        };
+        let entry = Entry {
+            method: request.method().clone(),
+            path: request
+                .uri()
+                .path_and_query()
+                .map_or("*", |path| path.as_str())
+                .to_owned(),
+            host: header(&header::HOST),
+            request_id: header(&headers::REQUEST_ID),
+            forwarded_for: header(&headers::FORWARDED_FOR),
+            instance: "-".to_owned(),
+            release: "-".to_owned(),
+            begun: Instant::now(),
+            connected: None,
+            status: CLIENT_CLOSED,
+            bytes: 0,
+            code: None,
+        };
+        Self {
+            entry,
+            journal: journal.clone(),
+            in_flight: None,
+            is_complete: false,
+        }
+    }
+
+    fn enter(&mut self, in_flight: InFlight) {
+        self.entry.instance.clone_from(&in_flight.target().instance);
+        self.entry.release.clone_from(&in_flight.target().release);
+        self.in_flight = Some(in_flight);
+    }
+
+    /// The target that answers it.
+    pub(super) fn lane(&self) -> Option<&Arc<Lane>> {
+        self.in_flight.as_ref().map(InFlight::lane)
+    }
+
+    pub(super) fn count(&mut self, bytes: usize) {
+        self.entry.bytes += bytes as u64;
+    }
+
+    pub(super) fn blame(&mut self, code: Code) {
+        self.entry.code.get_or_insert(code);
+    }
+
+    /// All of the answer was passed on.
+    pub(super) fn complete(&mut self) {
+        self.is_complete = true;
+    }
+
+    /// A few words instead of an answer.
+    fn fail(mut self, status: StatusCode, code: Code) -> Response<Answer> {
+        self.entry.status = status.as_u16();
+        self.blame(code);
+        self.is_complete = true;
+        let words = format!("{} {} ({code:?})\n", status.as_u16(), code.description());
+        let mut response = Response::new(Answer::Words(Full::new(Bytes::from(words))));
+        *response.status_mut() = status;
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        if status == StatusCode::BAD_REQUEST {
+            // What follows on this connection cannot be trusted to begin where we think.
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.is_complete {
+            self.blame(Code::H27);
+        }
+        self.journal.note(&self.entry);
+    }
+}
+
+/// Why one attempt brought no answer.
+enum Attempt {
+    /// Not a byte of it was written: it can be sent elsewhere.
+    Unsent(Request<Upload>),
+    /// It was written, perhaps in part, and no answer came.
+    Lost(Code),
+}
+
+impl Thread {
+    /// From a request's head to its answer's head.
+    pub(super) async fn handle(
+        self: Rc<Self>,
+        peer: Peer,
+        mut request: Request<Incoming>,
+    ) -> Response<Answer> {
+        let asks_upgrade = request.headers().contains_key(header::UPGRADE);
+        let checked = headers::check(&request);
+        let theirs = headers::upgrade(request.headers()).map(|_| hyper::upgrade::on(&mut request));
+        headers::pass_on(
+            &mut request,
+            peer,
+            &self.trusted,
+            crate::sys::fs::random_hex,
+        );
+        let mut ticket = Ticket::new(&request, &self.journal);
+        if checked.is_err() {
+            return ticket.fail(StatusCode::BAD_REQUEST, Code::H26);
+        }
+        let request = request.map(Upload::new);
+        let progress = request.body().progress();
+        match self.forward(request, &progress, &mut ticket).await {
+            Err(_) if progress.has_failed() => ticket.fail(StatusCode::BAD_REQUEST, Code::H26),
+            Err(code) => ticket.fail(StatusCode::SERVICE_UNAVAILABLE, code),
+            Ok((response, connection)) => {
+                let mut response = self.answer(response, connection, theirs, ticket);
+                if asks_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    // The screen does not know where the next request of this connection begins.
+                    response
+                        .headers_mut()
+                        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                response
+            }
+        }
+    }
+
+    /// Tries until somebody answers, or nobody may be asked any more.
+    async fn forward(
+        &self,
+        mut request: Request<Upload>,
+        progress: &Progress,
+        ticket: &mut Ticket,
+    ) -> Result<(Response<Incoming>, SendRequest<Upload>), Code> {
+        let mut wait = Wait::new(self);
+        let (mut may_reuse, mut unsent) = (true, 0);
+        loop {
+            let in_flight = wait.target().await?;
+            let lane = Arc::clone(in_flight.lane());
+            ticket.enter(in_flight);
+            let reused = if may_reuse {
+                self.pool.take(&lane).await
+            } else {
+                None
+            };
+            let is_reused = reused.is_some();
+            let mut connection = match reused {
+                Some(connection) => connection,
+                None => match pool::connect(&lane).await {
+                    Ok(connection) => connection,
+                    Err(code) => {
+                        ticket.in_flight = None;
+                        wait.refused(lane.target.id, code);
+                        continue;
+                    }
+                },
+            };
+            ticket.entry.connected = Some(ticket.entry.begun.elapsed());
+            // A connection that was idle may have been closed just now: then a request that can be said twice is.
+            let spare = if is_reused { copy(&request) } else { None };
+            match send(&mut connection, request, progress).await {
+                Ok(response) => return Ok((response, connection)),
+                Err(Attempt::Unsent(back)) if unsent < UNSENT_MAX => {
+                    (request, may_reuse, unsent) = (back, is_reused, unsent + 1);
+                }
+                Err(Attempt::Unsent(_)) => return Err(Code::H13),
+                Err(Attempt::Lost(code)) => {
+                    let spare = spare.filter(|_| code == Code::H13 && !progress.has_failed());
+                    (request, may_reuse) = (spare.ok_or(code)?, false);
+                }
+            }
+        }
+    }
+
+    fn answer(
+        &self,
+        mut response: Response<Incoming>,
+        connection: SendRequest<Upload>,
+        theirs: Option<OnUpgrade>,
+        mut ticket: Ticket,
+    ) -> Response<Answer> {
+        let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        ticket.entry.status = response.status().as_u16();
+        headers::pass_back(response.headers_mut(), is_upgraded);
+        match (is_upgraded, theirs) {
+            (true, Some(theirs)) => {
+                let ours = hyper::upgrade::on(&mut response);
+                tokio::task::spawn_local(tunnel(theirs, ours, ticket));
+                response.map(|_| Answer::Words(Full::default()))
+            }
+            (true, None) => ticket.fail(StatusCode::BAD_GATEWAY, Code::H13), // nobody asked for another protocol
+            (false, _) => response.map(|inner| {
+                let (connection, pool) = (Some(connection), Rc::clone(&self.pool));
+                Answer::Stream(Box::new(Stream {
+                    inner,
+                    ticket,
+                    connection,
+                    pool,
+                    still: None,
+                }))
+            }),
+        }
+    }
+}
+
+/// Bytes both ways, until one side has had enough.
+async fn tunnel(theirs: OnUpgrade, ours: OnUpgrade, mut ticket: Ticket) {
+    let (Ok(theirs), Ok(ours)) = (theirs.await, ours.await) else {
+        return ticket.blame(Code::H18);
+    };
+    let copied =
+        tokio::io::copy_bidirectional(&mut TokioIo::new(theirs), &mut TokioIo::new(ours)).await;
+    if let Ok((_, to_client)) = copied {
+        ticket.entry.bytes = to_client;
+    }
+    ticket.complete();
+}
+
+/// Sends it, and waits for the head of the answer.
+async fn send(
+    connection: &mut SendRequest<Upload>,
+    request: Request<Upload>,
+    progress: &Progress,
+) -> Result<Response<Incoming>, Attempt> {
+    tokio::select! {
+        biased;
+        sent = connection.try_send_request(request) => sent.map_err(|mut error| match error.take_message() {
+            Some(request) => Attempt::Unsent(request),
+            None => Attempt::Lost(Code::H13),
+        }),
+        () = stands_still(progress) => Err(Attempt::Lost(Code::H12)),
+    }
+}
+
+/// Until no byte of the request was passed on for `FIRST_BYTE_MAX`.
+async fn stands_still(progress: &Progress) {
+    loop {
+        let due = progress.last() + FIRST_BYTE_MAX;
+        if due <= Instant::now() {
+            return;
+        }
+        tokio::time::sleep_until(due.into()).await;
+    }
+}
+
+/// The same request again, if it has no body and does the same however often it is sent (RFC 9110, 9.2.2).
+fn copy(request: &Request<Upload>) -> Option<Request<Upload>> {
+    let is_idempotent = [
+        Method::GET,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::PUT,
+        Method::DELETE,
+        Method::TRACE,
+    ];
+    if !request.body().is_end_stream() || !is_idempotent.contains(request.method()) {
+        return None;
+    }
+    let mut copy = Request::new(Upload::empty(request.body()));
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// A request's search for a target.
+struct Wait<'a> {
+    thread: &'a Thread,
+    deadline: Instant,
+    /// Those that refused a connection since the last pause.
+    unfit: Vec<u64>,
+    code: Code,
+    held: Option<Held<'a>>,
+}
+
+/// Counts as one that waits; no more when dropped.
+struct Held<'a>(&'a AtomicUsize);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<'a> Wait<'a> {
+    fn new(thread: &'a Thread) -> Self {
+        let deadline = Instant::now() + HOLD_MAX;
+        Self {
+            thread,
+            deadline,
+            unfit: Vec::new(),
+            code: Code::H14,
+            held: None,
+        }
+    }
+
+    fn refused(&mut self, target: u64, code: Code) {
+        self.unfit.push(target);
+        self.code = code;
+    }
+
+    /// A target, as soon as there is one.
+    async fn target(&mut self) -> Result<InFlight, Code> {
+        loop {
+            let mut changes = self.thread.routes.clone();
+            let routes = Arc::clone(&changes.borrow_and_update());
+            if let Some(entered) = self
+                .thread
+                .table
+                .enter(&routes, |target| !self.unfit.contains(&target.id))
+            {
+                self.held = None;
+                return Ok(entered);
+            }
+            if routes.lanes.is_empty() && !routes.hold {
+                return Err(self.code);
+            }
+            self.pause(&mut changes).await?;
+        }
+    }
+
+    /// Until the table changes, or those that refused may be asked again.
+    async fn pause(&mut self, changes: &mut watch::Receiver<Arc<Routes>>) -> Result<(), Code> {
+        if self.held.is_none() {
+            let held = Held(&self.thread.held);
+            if held.0.fetch_add(1, Ordering::Relaxed) >= HELD_REQUESTS_MAX {
+                return Err(Code::H11);
+            }
+            self.held = Some(held);
+        }
+        let now = Instant::now();
+        if now >= self.deadline {
+            return Err(self.code);
+        }
+        let until = if self.unfit.is_empty() {
+            self.deadline
+        } else {
+            self.deadline.min(now + RETRY)
+        };
+        // The end of the time, and the end of the table (it outlives us), are both looked at again by the caller.
+        let _ = tokio::time::timeout_at(until.into(), changes.changed()).await;
+        self.unfit.clear();
+        Ok(())
+    }
+}
