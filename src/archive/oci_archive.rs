@@ -188,6 +188,8 @@ pub fn import_archive(store: &Store, from: &Path) -> Result<Digest, ArchiveError
     let bytes = file.metadata().at("examine", from)?.len();
     let mut entries = Entries::new(BufReader::with_capacity(READ_BYTES, file), bytes);
     let mut image = Incoming::default();
+    // Until the slug is named, nothing says that a blob which was there already is needed.
+    let _held = store.hold()?;
     while let Some(entry) = entries.next()? {
         image.take(store, &entry, &mut entries)?;
     }
