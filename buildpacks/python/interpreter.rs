@@ -426,16 +426,30 @@ fn rename_prefix(library: &Path, root: &Path) -> Result<(), Failure> {
         };
         // `/usr` stands in too many other paths, and an app's own build needs none of what it names.
         if prefix.len() > 1 && prefix != "/usr" {
-            let to = root.display().to_string();
             write(
                 &path,
-                text.replace(&format!("{prefix}/"), &format!("{to}/"))
-                    .replace(&format!("'{prefix}'"), &format!("'{to}'"))
-                    .as_bytes(),
+                replace_path(&text, prefix, &root.display().to_string()).as_bytes(),
             )?;
         }
     }
     Ok(())
+}
+
+/// Replaces a folder where it stands for itself or begins a path, and not where it ends another path
+/// (`/install` in `/usr/bin/install -c`).
+fn replace_path(text: &str, from: &str, to: &str) -> String {
+    let mut replaced = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(from) {
+        let (before, after) = (&rest[..at], &rest[at + from.len()..]);
+        let begins = after.starts_with('/') || before.ends_with(['\'', '"', '=', ' ', ':']);
+        let whole = !after.starts_with(|next: char| next.is_alphanumeric() || "._-".contains(next));
+        replaced.push_str(before);
+        replaced.push_str(if begins && whole { to } else { from });
+        rest = after;
+    }
+    replaced.push_str(rest);
+    replaced
 }
 
 fn quoted_after<'a>(text: &'a str, key: &str) -> Option<&'a str> {
@@ -524,6 +538,14 @@ mod tests {
         ] {
             assert!(!folder.wants(Path::new(left_out)), "{left_out}");
         }
+    }
+
+    #[test]
+    fn the_old_prefix_is_replaced_where_it_is_one() {
+        let text = "'prefix': '/install', '-I/install/include', '--prefix=/install', '/usr/bin/install -c', '/install2'";
+        let expect =
+            "'prefix': '/l', '-I/l/include', '--prefix=/l', '/usr/bin/install -c', '/install2'";
+        assert_eq!(replace_path(text, "/install", "/l"), expect);
     }
 
     #[test]

@@ -297,7 +297,19 @@ fn distributions(site: &Path) -> Result<BTreeMap<String, PathBuf>, Failure> {
 
 /// Removes what differs between two installations of the same: paths and times of this build.
 fn normalize(venv: &Path, site: &Path) -> Result<(), Failure> {
-    let _ = fs::remove_file(venv.join(".lock"));
+    // uv's lock of the folder, and its hook for old versions of distutils, which every start would import.
+    for path in [
+        venv.join(".lock"),
+        site.join("_virtualenv.pth"),
+        site.join("_virtualenv.py"),
+    ] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).at("remove", &path)?;
+            }
+            _ => {}
+        }
+    }
     for info in distributions(site)?.into_values() {
         let mut removed = Vec::new();
         for name in ["direct_url.json", "uv_cache.json", "uv_build.json"] {
