@@ -21,7 +21,7 @@ use crate::sys::At as _;
 use crate::sys::sandbox::{Mount, Program};
 
 /// How long a `bin/detect` may take: it looks at files.
-pub const DETECT_TIME_MAX: Duration = Duration::from_secs(60);
+pub const DETECT_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// What became of one group that did not pass.
 #[derive(Clone, Debug, PartialEq, Eq)]

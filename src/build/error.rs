@@ -98,7 +98,7 @@ pub enum BuildError {
         missing: Vec<FetchError>,
     },
     /// `bin/build` failed (exit code 51).
-    #[error("the buildpack `{buildpack}` failed ({})", how(.exit))]
+    #[error("the buildpack `{buildpack}` failed ({})", how(*.exit))]
     BuildFailed {
         /// Whose.
         buildpack: BuildpackId,
@@ -149,8 +149,8 @@ pub enum BuildError {
     },
 }
 
-fn how(exit: &i32) -> String {
-    if *exit > 128 {
+fn how(exit: i32) -> String {
+    if exit > 128 {
         format!("signal {}", exit - 128)
     } else {
         format!("exit code {exit}")

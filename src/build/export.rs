@@ -115,9 +115,11 @@ impl Exporter<'_> {
         let old = before.and_then(|before| before.packed.as_ref());
         let change = layer.content.as_ref().and_then(|content| content.change);
         if !layer.types.launch {
-            let why = change.map_or(Why::Kept, Why::Changed);
-            self.report
-                .push(reported(Some(buildpack), name.as_str(), why, None));
+            if layer.content.is_some() {
+                let why = change.map_or(Why::Kept, Why::Changed);
+                self.report
+                    .push(reported(Some(buildpack), name.as_str(), why, None));
+            }
             return Ok(());
         }
         let (store, compression) = (
@@ -202,7 +204,7 @@ impl Exporter<'_> {
             progress(Event::Packing {
                 layer: shown,
                 bytes,
-            })
+            });
         };
         Ok(pack(
             &request.store,

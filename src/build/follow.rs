@@ -160,7 +160,7 @@ mod tests {
             stderr: stderr.into(),
         };
         let followed = follow(output, exited.as_fd(), None, &mut |is_stderr, bytes| {
-            seen.push((is_stderr, bytes.to_vec()))
+            seen.push((is_stderr, bytes.to_vec()));
         });
         assert_eq!(followed.unwrap(), Followed::Ended);
         assert_eq!(seen, [(false, b"out".to_vec()), (true, b"err".to_vec())]);

@@ -167,14 +167,12 @@ impl Restored {
 
 /// Flattening makes hard links, which must not be written to: the copy is made of them.
 fn copy_stack(stack: &[PathBuf], to: &Path, scratch: &Path) -> Result<(), PathError> {
-    match stack {
-        [one] => copy_tree(one, to),
-        _ => {
-            flatten(stack, scratch)?;
-            copy_tree(scratch, to)?;
-            remove_tree(scratch)
-        }
+    if let [one] = stack {
+        return copy_tree(one, to);
     }
+    flatten(stack, scratch)?;
+    copy_tree(scratch, to)?;
+    remove_tree(scratch)
 }
 
 #[cfg(test)]

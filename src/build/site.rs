@@ -78,10 +78,10 @@ pub(super) struct Site {
 impl Site {
     /// Makes ready; with isolation `none`, refuses paths that are taken.
     pub(super) fn open(request: &BuildRequest) -> Result<Self, BuildError> {
-        let uid = match rustix::process::geteuid().is_root() {
-            true => Some(request.store.app_uid(&request.app)?),
-            false => None,
-        };
+        let is_root = rustix::process::geteuid().is_root();
+        let uid = is_root
+            .then(|| request.store.app_uid(&request.app))
+            .transpose()?;
         let site = Self {
             isolation: request.isolation,
             program: request.program.clone(),

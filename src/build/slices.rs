@@ -128,9 +128,8 @@ fn class<'a>(pattern: &'a [u8], name: &[u8]) -> Option<(bool, &'a [u8])> {
 
 fn class_byte(pattern: &[u8]) -> Option<(u8, &[u8])> {
     match pattern {
-        [b'\\', byte, rest @ ..] => Some((*byte, rest)),
         [b'-' | b']', ..] | [] => None,
-        [byte, rest @ ..] => Some((*byte, rest)),
+        [b'\\', byte, rest @ ..] | [byte, rest @ ..] => Some((*byte, rest)),
     }
 }
 

@@ -452,7 +452,7 @@ mod tests {
     }
 
     /// Resolves a group written as `A? provides:a,b requires:c or …`, one line a member; says `A C | a<A: 1, …` or the conflicts.
-    /// `?` marks an optional member. The examples are lifecycle's (phase/detector_test.go), re-typed.
+    /// `?` marks an optional member. The examples are lifecycle's (`phase/detector_test.go`), re-typed.
     fn check(group: &[&str], expected: &str) {
         let parsed: Vec<(BuildpackId, bool, BuildPlan)> =
             group.iter().map(|line| member(line)).collect();
@@ -585,7 +585,7 @@ mod tests {
 
     #[test]
     fn combinations_have_a_limit() {
-        let choices = vec!["requires:missing"; 10].join(" or ");
+        let choices = ["requires:missing"; 10].join(" or ");
         let line = format!("A {choices}");
         let group: Vec<&str> = std::iter::repeat_n(line.as_str(), 6).collect();
         check(&group, "[TooManyTrials]");

@@ -50,6 +50,7 @@ impl LayerMetadata {
     }
 
     /// The same without `[types]`, as it is given back to the buildpack (rule 46).
+    #[must_use]
     pub fn without_types(&self) -> Self {
         Self {
             types: None,

@@ -7,7 +7,9 @@
 mod architecture;
 mod archive;
 mod bad_input;
+mod build;
 mod build_apps;
+mod contract;
 mod readonly;
 mod release_run;
 mod reproducible;
