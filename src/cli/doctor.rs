@@ -16,6 +16,9 @@ use super::ui::table;
 /// Less free space than this in the store is worth a word, in bytes.
 const FREE_BYTES_MIN: u64 = 1_000_000_000;
 
+/// As root the probe runs as `nobody`; otherwise as the caller, whatever this says.
+const PROBE_UID: u32 = 65534;
+
 #[derive(Debug, Serialize)]
 struct Check {
     what: &'static str,
@@ -134,7 +137,7 @@ fn try_sandbox(mounts: &[Mount]) -> Result<i32, Failure> {
     let spec = Spec {
         mounts: mounts.to_vec(),
         network: Network::Host,
-        uid: rustix::process::getuid().as_raw(),
+        uid: PROBE_UID,
         program: Program {
             argv: vec![OsString::from("true")],
             env: BTreeMap::from([(OsString::from("PATH"), OsString::from("/usr/bin:/bin"))]),
