@@ -34,7 +34,7 @@ pub(crate) struct Common {
         hide_env = true
     )]
     pub(crate) app: Option<AppName>,
-    /// The store [default: /var/lib/slug for root, else $XDG_DATA_HOME/slug]
+    /// The store [default: /var/lib/slug for root, else $`XDG_DATA_HOME/slug`]
     #[arg(
         long,
         env = "SLUG_STORE",
@@ -390,6 +390,9 @@ pub(crate) struct Gc {
     /// How many earlier releases of each app stay ready for a rollback
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) keep: usize,
+    /// Keep also what was current in the last N days
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) days: u32,
     /// Say what would be deleted, and do nothing
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,

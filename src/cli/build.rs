@@ -130,7 +130,7 @@ fn because(change: Change) -> &'static str {
     }
 }
 
-pub(crate) fn list_buildpacks(settings: &Settings) -> Result<u8, Failure> {
+pub(crate) fn list_buildpacks(settings: &Settings) {
     let groups: Vec<Vec<Value>> = buildpacks::ORDER
         .iter()
         .map(|group| {
@@ -157,7 +157,6 @@ pub(crate) fn list_buildpacks(settings: &Settings) -> Result<u8, Failure> {
         .answer(&json!({ "schema": 1, "order": groups }), |_| {
             table(&rows.collect::<Vec<_>>())
         });
-    Ok(0)
 }
 
 impl From<BuildError> for Failure {

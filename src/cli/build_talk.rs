@@ -30,7 +30,7 @@ impl<'a> BuildTalk<'a> {
         match event {
             Event::Fetched { bytes, total } => self.advance("fetching", *bytes, *total),
             Event::Packing { layer, bytes } => {
-                self.advance(&format!("packing {layer}"), *bytes, None)
+                self.advance(&format!("packing {layer}"), *bytes, None);
             }
             other => {
                 self.end();
@@ -53,7 +53,10 @@ impl<'a> BuildTalk<'a> {
                 .say("another build of this app is running: waiting for it"),
             Event::Warning(text) => self.ui.warn(text),
             Event::Detecting(buildpacks) => {
-                let ids: Vec<&str> = buildpacks.iter().map(|id| id.as_str()).collect();
+                let ids: Vec<&str> = buildpacks
+                    .iter()
+                    .map(slug::ident::BuildpackId::as_str)
+                    .collect();
                 self.ui.detail(&format!("detecting: {}", ids.join(", ")));
             }
             Event::DetectOutput {
@@ -62,7 +65,7 @@ impl<'a> BuildTalk<'a> {
                 output,
             } => self.detect_output(buildpack.as_str(), *failed, output),
             Event::Fetching { artifact, place } => {
-                self.ui.say(&format!("fetching {artifact} from {place}"))
+                self.ui.say(&format!("fetching {artifact} from {place}"));
             }
             Event::FetchFailed {
                 artifact,
@@ -84,7 +87,7 @@ impl<'a> BuildTalk<'a> {
             return;
         }
         for line in String::from_utf8_lossy(output).lines() {
-            self.ui.stderr(&format!("[{buildpack}] {line}"));
+            Ui::stderr(&format!("[{buildpack}] {line}"));
         }
     }
 

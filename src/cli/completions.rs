@@ -3,12 +3,10 @@
 use clap::CommandFactory as _;
 
 use super::args::{Completions, Typed};
-use super::report::Failure;
-use super::settings::Settings;
+use super::ui::Ui;
 
-pub(crate) fn run(settings: &Settings, typed: &Completions) -> Result<u8, Failure> {
+pub(crate) fn run(typed: &Completions) {
     let mut script = Vec::new();
     clap_complete::generate(typed.shell, &mut Typed::command(), "slug", &mut script);
-    settings.ui.result_bytes(&script);
-    Ok(0)
+    Ui::result_bytes(&script);
 }

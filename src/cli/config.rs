@@ -17,7 +17,7 @@ use super::diff::config_lines;
 use super::release::change;
 use super::report::Failure;
 use super::settings::Settings;
-use super::ui::table;
+use super::ui::{Ui, table};
 
 /// The largest env file that is read, in bytes.
 const ENV_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -247,8 +247,8 @@ fn get(settings: &Settings, store: &Store, app: &AppName, key: &EnvKey) -> Resul
                 String::new()
             });
     } else {
-        settings.ui.result_bytes(value.expose());
-        settings.ui.result("");
+        Ui::result_bytes(value.expose());
+        Ui::result("");
     }
     Ok(0)
 }
@@ -273,6 +273,8 @@ fn diff(
     };
     let changes = release::Changes::of_config(&vars_of(from)?, &vars_of(to)?);
     let object = json!({ "schema": 1, "app": app, "from": from, "to": to, "config": changes });
-    settings.ui.answer(&object, |_| config_lines(&changes));
+    settings
+        .ui
+        .answer(&object, |_| config_lines(&changes).join("\n"));
     Ok(0)
 }

@@ -1,13 +1,12 @@
 //! `slug diff`: names of what differs, never a config value.
 
-use std::fmt::Display;
-
 use slug::ident::EnvKey;
 use slug::release::{self, Changes, ReleaseDiff};
 
 use super::args::Diff;
 use super::report::Failure;
 use super::settings::Settings;
+use super::ui::Text;
 
 pub(crate) fn run(settings: &Settings, typed: &Diff) -> Result<u8, Failure> {
     let store = settings.open_store()?;
@@ -18,41 +17,42 @@ pub(crate) fn run(settings: &Settings, typed: &Diff) -> Result<u8, Failure> {
 }
 
 fn text(diff: &ReleaseDiff) -> String {
-    let mut text = String::new();
+    let mut text = Text::default();
     if diff.from_slug == diff.to_slug {
-        text.push_str("slug     the same\n");
+        text.line("slug     the same");
     }
-    text.push_str(&lines("file", &diff.files, |path| {
+    text.lines(lines("file", &diff.files, |path| {
         path.escape_debug().to_string()
     }));
-    text.push_str(&lines("process", &diff.processes, ToString::to_string));
-    text.push_str(&config_lines(&diff.config));
-    text.push_str(&lines("library", &diff.base.libraries, Clone::clone));
+    text.lines(lines("process", &diff.processes, ToString::to_string));
+    text.lines(config_lines(&diff.config));
+    text.lines(lines("library", &diff.base.libraries, Clone::clone));
     if diff.base.from_glibc != diff.base.to_glibc {
         let glibc = |version: &Option<String>| version.clone().unwrap_or_else(|| "none".to_owned());
-        text.push_str(&format!(
-            "glibc    {} -> {}\n",
+        text.line(format!(
+            "glibc    {} -> {}",
             glibc(&diff.base.from_glibc),
             glibc(&diff.base.to_glibc)
         ));
     }
-    text
+    text.into_string()
 }
 
 /// `config   +KEY`, and so on.
-pub(crate) fn config_lines(changes: &Changes<EnvKey>) -> String {
+pub(crate) fn config_lines(changes: &Changes<EnvKey>) -> Vec<String> {
     lines("config", changes, ToString::to_string)
 }
 
-fn lines<T: Display>(what: &str, changes: &Changes<T>, show: impl Fn(&T) -> String) -> String {
+fn lines<T>(what: &str, changes: &Changes<T>, show: impl Fn(&T) -> String) -> Vec<String> {
     let signed = [
         ('+', &changes.added),
         ('-', &changes.removed),
         ('~', &changes.changed),
     ];
-    signed
+    let items = signed
         .iter()
-        .flat_map(|(sign, items)| items.iter().map(move |item| (*sign, item)))
-        .map(|(sign, item)| format!("{what:<8} {sign}{}\n", show(item)))
+        .flat_map(|(sign, items)| items.iter().map(move |item| (sign, item)));
+    items
+        .map(|(sign, item)| format!("{what:<8} {sign}{}", show(item)))
         .collect()
 }

@@ -8,14 +8,15 @@ use slug::store::{GcPlan, Retention};
 use super::args::Gc;
 use super::report::Failure;
 use super::settings::Settings;
-use super::ui::human_bytes;
+use super::ui::{Text, human_bytes};
 
 pub(crate) fn run(settings: &Settings, typed: &Gc) -> Result<u8, Failure> {
     let store = settings.open_store()?;
     // Taken for a dry run too: a plan is only right for a store that nobody is writing to.
     let lock = store.lock_for_gc()?;
     let retention = Retention {
-        releases: typed.keep.max(1),
+        releases: typed.keep,
+        days: typed.days,
         ..Retention::default()
     };
     let plan = release::plan_collection(&store, retention, Settings::now())?;
@@ -23,7 +24,7 @@ pub(crate) fn run(settings: &Settings, typed: &Gc) -> Result<u8, Failure> {
         plan.apply(&store, &lock, &mut |deletion| {
             settings
                 .ui
-                .detail(&format!("deleted {}", name(&deletion.garbage)))
+                .detail(&format!("deleted {}", name(&deletion.garbage)));
         })?;
     }
     let object = json!({ "schema": 1, "dry_run": typed.dry_run, "plan": plan });
@@ -32,33 +33,30 @@ pub(crate) fn run(settings: &Settings, typed: &Gc) -> Result<u8, Failure> {
 }
 
 fn text(plan: &GcPlan, dry_run: bool) -> String {
-    let mut text = String::new();
-    for kept in &plan.keep {
+    let mut text = Text::default();
+    text.lines(plan.keep.iter().map(|kept| {
         let why = match kept.why {
             KeptFor::Current => "current",
             KeptFor::Pending => "pending",
             KeptFor::Recent => "recent",
             KeptFor::LatelyCurrent => "lately current",
         };
-        text.push_str(&format!(
-            "keep     {} of {} ({why})\n",
-            kept.version, kept.app
-        ));
-    }
-    let verb = if dry_run { "delete " } else { "deleted" };
-    for deletion in &plan.delete {
-        text.push_str(&format!(
-            "{verb}  {} ({})\n",
+        format!("keep     {} of {} ({why})", kept.version, kept.app)
+    }));
+    let (verb, sum) = if dry_run {
+        ("delete ", "would free")
+    } else {
+        ("deleted", "freed")
+    };
+    text.lines(plan.delete.iter().map(|deletion| {
+        format!(
+            "{verb}  {} ({})",
             name(&deletion.garbage),
             human_bytes(deletion.bytes)
-        ));
-    }
-    text.push_str(&format!(
-        "{} {}\n",
-        if dry_run { "would free" } else { "freed" },
-        human_bytes(plan.bytes)
-    ));
-    text
+        )
+    }));
+    text.line(format!("{sum} {}", human_bytes(plan.bytes)));
+    text.into_string()
 }
 
 fn name(garbage: &Garbage) -> String {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use slug::archive::{self, LayerKind, Slug};
+use slug::archive::{self, LayerKind, Slug, SlugProcess};
 use slug::ident::Digest;
 use slug::store::{Ledger, Store};
 use slug::sys::{At as _, PathError};
@@ -12,7 +12,7 @@ use super::args::Inspect;
 use super::report::Failure;
 use super::settings::Settings;
 use super::slug_name;
-use super::ui::{human_bytes, table};
+use super::ui::{Text, human_bytes};
 
 /// How many of the largest paths are told.
 const LARGEST_PATHS: usize = 10;
@@ -51,7 +51,10 @@ pub(crate) fn run(settings: &Settings, typed: &Inspect) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn read(store: &Store, digest: Digest) -> Result<(Digest, Slug, Vec<(String, u64)>), Failure> {
+/// A slug, its name, and its largest files with their sizes in bytes.
+type Contents = (Digest, Slug, Vec<(String, u64)>);
+
+fn read(store: &Store, digest: Digest) -> Result<Contents, Failure> {
     let slug = archive::read_image(store, &digest)?;
     let mut files = Vec::new();
     for (_, layer) in &slug.layers {
@@ -98,68 +101,68 @@ fn current(settings: &Settings, store: &Store) -> Result<Digest, Failure> {
 
 fn text(digest: &Digest, slug: &Slug, largest: &[(String, u64)]) -> String {
     let target = &slug.target;
-    let mut text = format!(
-        "slug    {digest}\ntarget  {}/{}, built on {} {}\n",
-        target.os, target.arch, target.distro_name, target.distro_version
-    );
     let buildpacks: Vec<String> = slug
         .buildpacks
         .iter()
         .map(|buildpack| format!("{} {}", buildpack.id, buildpack.version))
         .collect();
-    text.push_str(&format!(
-        "built by {}\n\nprocesses\n",
-        buildpacks.join(", ")
+    let mut text = Text::default();
+    text.line(format!("slug      {digest}"));
+    text.line(format!(
+        "target    {}/{}, built on {} {}",
+        target.os, target.arch, target.distro_name, target.distro_version
     ));
-    let processes = slug.processes.iter().map(|process| {
-        let command: Vec<&str> = process
-            .command
-            .iter()
-            .chain(&process.args)
-            .map(String::as_str)
-            .collect();
-        let default = if process.default { "(default)" } else { "" };
-        vec![
-            format!("  {}", process.process_type),
-            command.join(" ").escape_debug().to_string(),
-            default.to_owned(),
-        ]
-    });
-    text.push_str(&table(&processes.collect::<Vec<_>>()));
-    text.push_str("\nlayers\n");
-    let layers = slug.layers.iter().map(|(kind, layer)| {
+    text.line(format!("built by  {}", buildpacks.join(", ")));
+    text.line("\nprocesses");
+    text.table(slug.processes.iter().map(process_row));
+    text.line("\nlayers");
+    text.table(slug.layers.iter().map(|(kind, layer)| {
         let sizes = format!(
             "{} ({} unpacked)",
             human_bytes(layer.size_bytes),
             human_bytes(layer.tar_bytes)
         );
         vec![format!("  {}", holds(kind)), layer.diff_id.short(), sizes]
-    });
-    text.push_str(&table(&layers.collect::<Vec<_>>()));
-    text.push_str("\nlargest files\n");
-    let files = largest
-        .iter()
-        .map(|(path, bytes)| vec![format!("  {path}"), human_bytes(*bytes)]);
-    text.push_str(&table(&files.collect::<Vec<_>>()));
-    text.push_str("\nneeds from the host\n");
-    let mut needs: Vec<Vec<String>> = slug
-        .base
-        .glibc
-        .iter()
-        .map(|glibc| vec![format!("  glibc {glibc} or later")])
-        .collect();
-    needs.extend(
+    }));
+    text.line("\nlargest files");
+    text.table(
+        largest
+            .iter()
+            .map(|(path, bytes)| vec![format!("  {path}"), human_bytes(*bytes)]),
+    );
+    text.line("\nneeds from the host");
+    text.lines(
+        slug.base
+            .glibc
+            .iter()
+            .map(|glibc| format!("  glibc {glibc} or later")),
+    );
+    text.table(
         slug.base
             .sonames
             .iter()
             .map(|(soname, by)| vec![format!("  {soname}"), format!("for {by}")]),
     );
-    text.push_str(&table(&needs));
-    text.push_str("\nlabels\n");
-    let labels = slug
-        .labels
+    text.line("\nlabels");
+    text.table(
+        slug.labels
+            .iter()
+            .map(|(key, value)| vec![format!("  {key}"), value.escape_debug().to_string()]),
+    );
+    text.into_string()
+}
+
+fn process_row(process: &SlugProcess) -> Vec<String> {
+    let command: Vec<&str> = process
+        .command
         .iter()
-        .map(|(key, value)| vec![format!("  {key}"), value.escape_debug().to_string()]);
-    text.push_str(&table(&labels.collect::<Vec<_>>()));
-    text
+        .chain(&process.args)
+        .map(String::as_str)
+        .collect();
+    let default = if process.default { "(default)" } else { "" };
+    vec![
+        format!("  {}", process.process_type),
+        command.join(" "),
+        default.to_owned(),
+    ]
 }

@@ -10,6 +10,7 @@ mod config;
 mod control;
 mod diff;
 mod doctor;
+mod effects;
 mod gc;
 mod inspect;
 mod logs;
@@ -65,7 +66,13 @@ fn run(settings: &Settings, command: &Command) -> Result<u8, Failure> {
         Command::Verify(typed) => verify::run(settings, typed),
         Command::Gc(typed) => gc::run(settings, typed),
         Command::Doctor => doctor::run(settings),
-        Command::Buildpacks => build::list_buildpacks(settings),
-        Command::Completions(typed) => completions::run(settings, typed),
+        Command::Buildpacks => {
+            build::list_buildpacks(settings);
+            Ok(0)
+        }
+        Command::Completions(typed) => {
+            completions::run(typed);
+            Ok(0)
+        }
     }
 }

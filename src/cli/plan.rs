@@ -8,7 +8,7 @@ use super::build::request;
 use super::build_talk::BuildTalk;
 use super::report::{Failure, exit};
 use super::settings::Settings;
-use super::ui::table;
+use super::ui::Text;
 
 pub(crate) fn run(settings: &Settings, typed: &Plan) -> Result<u8, Failure> {
     let dir = settings.source_dir(&typed.dir)?;
@@ -31,25 +31,30 @@ pub(crate) fn run(settings: &Settings, typed: &Plan) -> Result<u8, Failure> {
 }
 
 fn text(planned: &Planned) -> String {
-    let mut text = format!("source: {} files", planned.files);
-    if let Some((commit, dirty)) = &planned.commit {
-        text.push_str(&format!(
+    let mut text = Text::default();
+    let commit = planned.commit.as_ref().map(|(commit, dirty)| {
+        format!(
             ", commit {commit}{}",
             if *dirty { " with changes" } else { "" }
-        ));
-    }
-    text.push('\n');
+        )
+    });
+    text.line(format!(
+        "source: {} files{}",
+        planned.files,
+        commit.unwrap_or_default()
+    ));
     for buildpack in &planned.buildpacks {
-        text.push_str(&format!("\n{} {}\n", buildpack.id, buildpack.version));
-        let rows = buildpack
-            .evidence
-            .iter()
-            .map(|found| vec![format!("  {}", found.what), place(found)]);
-        text.push_str(&table(&rows.collect::<Vec<_>>()));
+        text.line(format!("\n{} {}", buildpack.id, buildpack.version));
+        text.table(
+            buildpack
+                .evidence
+                .iter()
+                .map(|found| vec![format!("  {}", found.what), place(found)]),
+        );
     }
     if !planned.artifacts.is_empty() {
-        text.push_str("\nartifacts\n");
-        let rows = planned.artifacts.iter().map(|(artifact, kept)| {
+        text.line("\nartifacts");
+        text.table(planned.artifacts.iter().map(|(artifact, kept)| {
             let state = if *kept {
                 "on this host"
             } else {
@@ -59,22 +64,21 @@ fn text(planned: &Planned) -> String {
                 format!("  {} {}", artifact.name, artifact.version),
                 state.to_owned(),
             ]
-        });
-        text.push_str(&table(&rows.collect::<Vec<_>>()));
+        }));
     }
-    text.extend(
+    text.lines(
         planned
             .warnings
             .iter()
             .map(|warning| format!("\nwarning: {warning}")),
     );
-    text.extend(
+    text.lines(
         planned
             .problems
             .iter()
             .map(|problem| format!("\nproblem: {problem}")),
     );
-    text
+    text.into_string()
 }
 
 /// `<- .python-version:1`.

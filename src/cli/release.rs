@@ -8,9 +8,9 @@ use slug::release::{self, CommandOutcome, Planned, ReleaseError, ReleasePlan, Re
 use slug::store::{ReleaseRecord, Store};
 
 use super::args::{Release, ReleaseOptions, Rollback};
+use super::effects::describe;
 use super::report::{Failure, exit};
 use super::settings::Settings;
-use super::ui::{human_bytes, table};
 use super::{control, slug_name};
 
 pub(crate) fn deploy(settings: &Settings, typed: &Release) -> Result<u8, Failure> {
@@ -64,7 +64,7 @@ pub(crate) fn change(
         let planned = with_request(settings, store, app, message, |request| Ok(plan(request)?))?;
         match &planned {
             Planned::Unchanged(unchanged) => {
-                settings.ui.answer(unchanged, |_| no_change(unchanged))
+                settings.ui.answer(unchanged, |_| no_change(unchanged));
             }
             Planned::Release(plan) => settings.ui.answer(plan, |plan| describe(plan)),
         }
@@ -108,7 +108,7 @@ fn make(
     let mut waiting = |holder: &str| {
         settings
             .ui
-            .say(&format!("{app} is locked by {holder}: waiting"))
+            .say(&format!("{app} is locked by {holder}: waiting"));
     };
     let lock = store.lock_app(app, &settings.by, &mut waiting)?;
     with_request(settings, store, app, message, |request| {
@@ -178,98 +178,6 @@ fn no_change(unchanged: &release::Unchanged) -> String {
         }
         None => "nothing to release: there is no release yet, and nothing was asked for".to_owned(),
     }
-}
-
-/// Every effect of a plan, for people.
-fn describe(plan: &ReleasePlan) -> String {
-    let mut rows: Vec<(&str, String)> =
-        vec![("release", format!("{} of {}", plan.version, plan.app))];
-    rows.push(("reason", super::releases::reason(&plan.reason)));
-    rows.extend(
-        plan.replaces
-            .iter()
-            .map(|replaced| ("replaces", replaced.to_string())),
-    );
-    let changed = if plan.slug_changed {
-        ""
-    } else {
-        " (unchanged)"
-    };
-    rows.extend(
-        plan.slug
-            .iter()
-            .map(|slug| ("slug", format!("{slug}{changed}"))),
-    );
-    rows.extend(
-        plan.config
-            .added
-            .iter()
-            .map(|key| ("config", format!("+{key}"))),
-    );
-    rows.extend(
-        plan.config
-            .changed
-            .iter()
-            .map(|key| ("config", format!("~{key}"))),
-    );
-    rows.extend(
-        plan.config
-            .removed
-            .iter()
-            .map(|key| ("config", format!("-{key}"))),
-    );
-    rows.extend(
-        plan.processes_added
-            .iter()
-            .map(|process_type| ("process", format!("+{process_type}"))),
-    );
-    rows.extend(
-        plan.processes_removed
-            .iter()
-            .map(|process_type| ("process", format!("-{process_type}"))),
-    );
-    rows.extend(
-        plan.release_command
-            .iter()
-            .map(|command| ("runs", command.join(" ").escape_debug().to_string())),
-    );
-    let layers = &plan.layers;
-    rows.push((
-        "layers",
-        format!(
-            "{} on this host, {} to unpack ({})",
-            layers.reused,
-            layers.unpacked,
-            human_bytes(layers.unpacked_bytes)
-        ),
-    ));
-    let free = layers.disk_free_bytes.saturating_sub(layers.unpacked_bytes);
-    rows.push(("disk", format!("{} free afterwards", human_bytes(free))));
-    let targets: Vec<String> = plan
-        .rollback_targets
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    rows.push((
-        "rollback",
-        if targets.is_empty() {
-            "no target".to_owned()
-        } else {
-            targets.join(", ")
-        },
-    ));
-    rows.extend(plan.interrupted.iter().map(|version| {
-        (
-            "interrupted",
-            format!("{version} will be recorded as failed"),
-        )
-    }));
-    table(
-        &rows
-            .into_iter()
-            .map(|(key, value)| vec![key.to_owned(), value])
-            .collect::<Vec<_>>(),
-    )
 }
 
 const NO_RELEASE: &str = "no release was made";

@@ -6,7 +6,7 @@ use slug::store::{Ledger, Outcome, Reason, Release};
 use super::args::{Releases, ReleasesCommand};
 use super::report::Failure;
 use super::settings::Settings;
-use super::ui::table;
+use super::ui::{Text, table};
 
 pub(crate) fn run(settings: &Settings, typed: &Releases) -> Result<u8, Failure> {
     let store = settings.open_store()?;
@@ -118,11 +118,10 @@ fn show(release: &Release, current: bool) -> String {
             ),
         ));
     }
-    let mut text = table(
-        &rows
-            .into_iter()
-            .map(|(key, value)| vec![key.to_owned(), value])
-            .collect::<Vec<_>>(),
+    let mut text = Text::default();
+    text.table(
+        rows.into_iter()
+            .map(|(key, value)| vec![key.to_owned(), value]),
     );
     if let Outcome::Failed {
         step, exit, tail, ..
@@ -131,10 +130,10 @@ fn show(release: &Release, current: bool) -> String {
         let exit = exit
             .map(|exit| format!(", exit {exit}"))
             .unwrap_or_default();
-        text.push_str(&format!("failed    {step}{exit}\n"));
-        text.extend(tail.lines().map(|line| format!("  {line}\n")));
+        text.line(format!("failed    {step}{exit}"));
+        text.lines(tail.lines().map(|line| format!("  {line}")));
     }
-    text
+    text.into_string()
 }
 
 fn state(release: &Release) -> &'static str {

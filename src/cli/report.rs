@@ -34,8 +34,6 @@ pub(crate) mod exit {
     pub(crate) const NOT_EXECUTABLE: u8 = 126;
     /// `slug run`: not found.
     pub(crate) const NOT_FOUND: u8 = 127;
-    /// Interrupted by SIGINT.
-    pub(crate) const INTERRUPTED: u8 = 130;
 }
 
 /// A failure, worded.
@@ -120,7 +118,7 @@ impl Failure {
 
     /// Prints it and says the exit code.
     pub(crate) fn report(&self, ui: &Ui) -> ExitCode {
-        ui.stderr(&self.text(ui));
+        Ui::stderr(&self.text(ui));
         ExitCode::from(self.code)
     }
 
@@ -143,7 +141,7 @@ impl Failure {
     }
 }
 
-/// `could not read \`x\`: No such file or directory`: the error and each cause that adds something.
+/// The error, and after a colon each cause that adds something.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

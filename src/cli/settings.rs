@@ -33,10 +33,6 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(common: Common, ui: Ui) -> Result<Self, Failure> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place that reads the environment"
-        )]
         let env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
         #[expect(
             clippy::disallowed_methods,

@@ -55,12 +55,12 @@ impl From<&Common> for Ui {
 
 impl Ui {
     /// A result. A reader that went away is no failure: what it wanted, it got.
-    pub(crate) fn result(&self, text: &str) {
+    pub(crate) fn result(text: &str) {
         let _ = writeln!(io::stdout().lock(), "{text}");
     }
 
     /// A result, byte by byte.
-    pub(crate) fn result_bytes(&self, bytes: &[u8]) {
+    pub(crate) fn result_bytes(bytes: &[u8]) {
         let mut out = io::stdout().lock();
         let _ = out.write_all(bytes).and_then(|()| out.flush());
     }
@@ -68,11 +68,11 @@ impl Ui {
     /// The result as one JSON object if `--json` was typed, else as `text` says it.
     pub(crate) fn answer<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) {
         if self.json {
-            self.result(&to_json(value));
+            Self::result(&to_json(value));
         } else {
             let text = text(value);
             if !text.is_empty() {
-                self.result(text.trim_end_matches('\n'));
+                Self::result(text.trim_end_matches('\n'));
             }
         }
     }
@@ -80,21 +80,21 @@ impl Ui {
     /// What is going on.
     pub(crate) fn say(&self, text: &str) {
         if self.talk >= Talk::Normal {
-            self.stderr(text);
+            Self::stderr(text);
         }
     }
 
     /// What is going on in detail.
     pub(crate) fn detail(&self, text: &str) {
         if self.talk >= Talk::Verbose {
-            self.stderr(text);
+            Self::stderr(text);
         }
     }
 
     /// What may be wrong.
     pub(crate) fn warn(&self, text: &str) {
         if self.talk >= Talk::Normal {
-            self.stderr(&format!("{} {text}", self.paint("warning:", "1;33")));
+            Self::stderr(&format!("{} {text}", self.paint("warning:", "1;33")));
         }
     }
 
@@ -106,7 +106,7 @@ impl Ui {
     }
 
     /// Said even under `--quiet`.
-    pub(crate) fn stderr(&self, text: &str) {
+    pub(crate) fn stderr(text: &str) {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
 
@@ -125,6 +125,32 @@ fn to_json<T: Serialize>(value: &T) -> String {
     let sorted = serde_json::to_value(value).and_then(|value| serde_json::to_string_pretty(&value));
     sorted
         .unwrap_or_else(|error| format!("{{\"error\": \"the result has no JSON form: {error}\"}}"))
+}
+
+/// Text for people, line by line.
+#[derive(Debug, Default)]
+pub(crate) struct Text(String);
+
+impl Text {
+    pub(crate) fn line(&mut self, line: impl AsRef<str>) {
+        self.0.push_str(line.as_ref());
+        self.0.push('\n');
+    }
+
+    pub(crate) fn lines(&mut self, lines: impl IntoIterator<Item = String>) {
+        for line in lines {
+            self.line(line);
+        }
+    }
+
+    pub(crate) fn table(&mut self, rows: impl IntoIterator<Item = Vec<String>>) {
+        self.0
+            .push_str(&table(&rows.into_iter().collect::<Vec<_>>()));
+    }
+
+    pub(crate) fn into_string(self) -> String {
+        self.0
+    }
 }
 
 /// Rows in columns, two spaces apart; the last column is not padded.

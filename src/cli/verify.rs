@@ -15,7 +15,7 @@ pub(crate) fn run(settings: &Settings, typed: &Verify) -> Result<u8, Failure> {
     let store = settings.open_store()?;
     match &typed.slug {
         Some(named) => verify_slug(settings, &store, named),
-        None => verify_store(settings, &store),
+        None => Ok(verify_store(settings, &store)),
     }
 }
 
@@ -48,7 +48,7 @@ fn verify_slug(settings: &Settings, store: &Store, named: &str) -> Result<u8, Fa
 
 const REPAIR: &str = "bring the slug back with `slug release app.slug`, or build it again: the same source has the same digest";
 
-fn verify_store(settings: &Settings, store: &Store) -> Result<u8, Failure> {
+fn verify_store(settings: &Settings, store: &Store) -> u8 {
     let mut bytes = 0;
     let findings = release::verify(store, &mut |read| bytes += read);
     settings.ui.answer(
@@ -57,8 +57,12 @@ fn verify_store(settings: &Settings, store: &Store) -> Result<u8, Failure> {
             if !findings.is_empty() {
                 return findings
                     .iter()
-                    .map(|finding| format!("{finding}\n"))
-                    .collect();
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(
+                        "
+",
+                    );
             }
             format!(
                 "verified: {} of blobs, every ledger, every config",
@@ -66,9 +70,9 @@ fn verify_store(settings: &Settings, store: &Store) -> Result<u8, Failure> {
             )
         },
     );
-    Ok(if findings.is_empty() {
+    if findings.is_empty() {
         0
     } else {
         exit::REFUSED
-    })
+    }
 }
