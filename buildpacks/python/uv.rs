@@ -48,11 +48,9 @@ const FORBIDDEN: [&str; 17] = [
     "VIRTUAL_ENV",
 ];
 /// How pip calls a setting, and how uv does.
-const FROM_PIP: [(&str, &str); 8] = [
+const FROM_PIP: [(&str, &str); 6] = [
     ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"),
     ("PIP_EXTRA_INDEX_URL", "UV_INDEX"),
-    ("PIP_FIND_LINKS", "UV_FIND_LINKS"),
-    ("PIP_NO_INDEX", "UV_NO_INDEX"),
     ("PIP_TRUSTED_HOST", "UV_INSECURE_HOST"),
     ("PIP_CERT", "SSL_CERT_FILE"),
     ("PIP_CLIENT_CERT", "SSL_CLIENT_CERT"),
@@ -226,6 +224,14 @@ impl Uv {
                 command.env(uv, value);
             }
         }
+        if let (Some(folders), None) = (context.env("PIP_FIND_LINKS"), context.env("UV_FIND_LINKS"))
+        {
+            command.env("UV_FIND_LINKS", find_links(folders));
+        }
+        // uv has no variable for it, and takes the option wherever it may ask an index.
+        if context.env("PIP_NO_INDEX").is_some_and(is_true) && args.first() != Some(&"venv") {
+            command.arg("--no-index");
+        }
         if context.env("CFLAGS").is_none() {
             // The temporary folder of a build from source would stand in its debug information.
             command.env("CFLAGS", "-g0").env("CXXFLAGS", "-g0");
@@ -245,9 +251,32 @@ impl Uv {
     }
 }
 
+/// pip parts them by blanks and lets a missing folder be; uv parts them by commas and does not.
+fn find_links(folders: &str) -> String {
+    let there = folders
+        .split_whitespace()
+        .filter(|folder| folder.contains("://") || Path::new(folder).exists());
+    there.collect::<Vec<_>>().join(",")
+}
+
+/// As pip reads a truth value.
+fn is_true(value: &str) -> bool {
+    ["1", "y", "yes", "t", "true", "on"].contains(&value.to_lowercase().as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_of_pip_that_are_there_become_uvs() {
+        assert_eq!(
+            find_links("/usr /no/such https://h/links\n/etc"),
+            "/usr,https://h/links,/etc"
+        );
+        assert_eq!(find_links("/no/such"), "");
+        assert!(is_true("True") && !is_true("0"));
+    }
 
     #[test]
     fn variables_that_would_install_elsewhere_are_named() {

@@ -47,11 +47,10 @@ const PIP: [&str; 11] = [
     "retries",
 ];
 /// The variables of uv that say where packages come from (uv, "Environment variables"); `UV_INDEX…` besides.
-const UV: [&str; 10] = [
+const UV: [&str; 9] = [
     "UV_DEFAULT_INDEX",
     "UV_EXTRA_INDEX_URL",
     "UV_FIND_LINKS",
-    "UV_NO_INDEX",
     "UV_INSECURE_HOST",
     "UV_HTTP_TIMEOUT",
     "UV_HTTP_RETRIES",
@@ -99,7 +98,8 @@ pub fn settings(operator_env: &BTreeMap<OsString, OsString>, home: Option<&Path>
             env.entry(name).or_insert(value.into_bytes());
         }
     }
-    for name in WITH_PATHS {
+    // Where pip itself takes `~` for the home.
+    for name in ["PIP_CERT", "PIP_CLIENT_CERT", "PIP_FIND_LINKS"] {
         env.entry(name.to_owned())
             .and_modify(|value| *value = expand_home(value, home));
     }
@@ -257,12 +257,13 @@ fn uv_options(text: &str) -> BTreeMap<String, String> {
         ("index-url", "UV_INDEX_URL"),
         ("extra-index-url", "UV_EXTRA_INDEX_URL"),
         ("find-links", "UV_FIND_LINKS"),
-        ("no-index", "UV_NO_INDEX"),
+        ("no-index", "PIP_NO_INDEX"), // uv has no variable for it
         ("allow-insecure-host", "UV_INSECURE_HOST"),
         ("native-tls", "UV_NATIVE_TLS"),
         ("system-certs", "UV_SYSTEM_CERTS"),
     ] {
-        options.extend(value(key).map(|value| (variable.to_owned(), joined(value))));
+        let between = if key == "find-links" { "," } else { " " };
+        options.extend(value(key).map(|value| (variable.to_owned(), joined(value, between))));
     }
     let indexes = table
         .get("index")
@@ -292,7 +293,7 @@ fn uv_options(text: &str) -> BTreeMap<String, String> {
 }
 
 /// A string, a truth value, or several strings, as a variable writes them.
-fn joined(value: &toml::Value) -> String {
+fn joined(value: &toml::Value, between: &str) -> String {
     match value {
         toml::Value::String(text) => text.clone(),
         toml::Value::Boolean(flag) => flag.to_string(),
@@ -300,7 +301,7 @@ fn joined(value: &toml::Value) -> String {
             .iter()
             .filter_map(toml::Value::as_str)
             .collect::<Vec<_>>()
-            .join(" "),
+            .join(between),
         _ => String::new(),
     }
 }
@@ -329,8 +330,10 @@ fn binds(env: &BTreeMap<String, Vec<u8>>) -> Vec<PathBuf> {
     let named = env
         .iter()
         .filter(|(name, _)| WITH_PATHS.contains(&name.as_str()) || name.contains("INDEX"));
-    let words = named
-        .flat_map(|(_, value)| value.split(|byte| byte.is_ascii_whitespace() || *byte == b','));
+    let words = named.flat_map(|(_, value)| {
+        let parts = value.split(|byte| byte.is_ascii_whitespace() || *byte == b',');
+        parts.chain([value.as_slice()])
+    });
     let paths = words.filter_map(|word| {
         let word = word.strip_prefix(b"file://").unwrap_or(word);
         let path = Path::new(OsStr::from_bytes(word));
@@ -405,7 +408,7 @@ mod tests {
     #[test]
     fn files_that_a_setting_names_are_shown_to_the_build() {
         let home = tempfile::tempdir().unwrap();
-        let (wheels, ca) = (home.path().join("wheels"), home.path().join("ca.pem"));
+        let (wheels, ca) = (home.path().join("wheels"), home.path().join("our ca.pem"));
         fs::create_dir(&wheels).unwrap();
         put(&ca, "");
         put(&home.path().join(".netrc"), "");
@@ -459,7 +462,7 @@ find-links = ["https://a", "https://b"]
             uv,
             [
                 "UV_DEFAULT_INDEX=https://mirror/simple",
-                "UV_FIND_LINKS=https://a https://b",
+                "UV_FIND_LINKS=https://a,https://b",
                 "UV_INDEX=corp=https://corp/simple",
                 "UV_INDEX_CORP_PASSWORD=hush",
                 "UV_NATIVE_TLS=true",
