@@ -114,6 +114,11 @@ impl Front for RouterFront {
     fn close(&self) {
         self.0.close();
     }
+
+    fn join(&self, patience: std::time::Duration) {
+        // What has not ended by then ends with the process.
+        let _ = self.0.join(patience);
+    }
 }
 
 impl From<RouterError> for Failure {
@@ -136,6 +141,16 @@ impl From<UpError> for Failure {
             UpError::Running(_) => failure
                 .code(super::report::exit::REFUSED)
                 .hint("`slug ps` shows it; `slug stop` ends it"),
+            UpError::Path(error) => Self::from(error),
+            UpError::Store(error) => Self::from(error),
+            UpError::State(_) | UpError::Io(..) => failure,
+            UpError::Release { version, source } => match source {
+                run::ReleaseError::Launch(error) => Self::from(error),
+                run::ReleaseError::Formation(_) => failure
+                    .code(super::report::exit::REFUSED)
+                    .hint("correct [process] in slug.toml, and build again"),
+            }
+            .detail(format!("{version} is the current release")),
         }
     }
 }

@@ -16,7 +16,7 @@ pub use history::{
     read,
 };
 pub use line::{Framer, LINE_BYTES_MAX, Piece};
-pub use pump::{Labels, Pump, PumpError, Voice};
+pub use pump::{Labels, Pump, PumpError, Then, Voice};
 pub use sink::{Paint, QUEUE_BYTES_MAX, Sink};
 pub use tail::{TAIL_BYTES_MAX, Tail};
 

@@ -59,10 +59,16 @@ pub struct Labels {
 #[derive(Clone, Debug)]
 pub struct Voice {
     id: u64,
+    labels: Arc<Labels>,
     tail: Arc<Mutex<Tail>>,
 }
 
 impl Voice {
+    /// Who it is.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
     /// Its last lines, as far as they have been read.
     pub fn tail(&self) -> String {
         self.tail
@@ -88,11 +94,12 @@ struct Shared {
     unsaid_lines: AtomicU64,
 }
 
-#[derive(Debug)]
+/// What is called when a process's last line has been read.
+pub type Then = Box<dyn FnOnce() + Send>;
+
 enum Command {
     Listen {
         voice: Voice,
-        labels: Arc<Labels>,
         pipes: [(Stream, OwnedFd); 2],
     },
     Say {
@@ -103,7 +110,7 @@ enum Command {
     Ended {
         id: u64,
         farewell: String,
-        then: Option<mpsc::Sender<()>>,
+        then: Option<Then>,
     },
     Close {
         done: mpsc::Sender<()>,
@@ -138,12 +145,12 @@ impl Pump {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let voice = Voice {
             id,
+            labels: Arc::new(labels),
             tail: Arc::default(),
         };
         let pipes = [(Stream::Out, stdout), (Stream::Err, stderr)];
         self.send(Command::Listen {
             voice: voice.clone(),
-            labels: Arc::new(labels),
             pipes,
         });
         voice
@@ -158,15 +165,13 @@ impl Pump {
         });
     }
 
-    /// As `ended`, and waits (at most `patience`) until the last line has been read.
-    pub fn ended_and_read(&self, voice: &Voice, farewell: String, patience: Duration) {
-        let (then, read) = mpsc::channel();
+    /// As `ended`, and calls `then`, on the thread that reads, once the last line has been read.
+    pub fn ended_then(&self, voice: &Voice, farewell: String, then: Then) {
         self.send(Command::Ended {
             id: voice.id,
             farewell,
             then: Some(then),
         });
-        let _ = read.recv_timeout(patience);
     }
 
     /// A line of `slug`'s own.
@@ -234,7 +239,6 @@ struct Pipe {
 /// A process whose pipes are read.
 struct Source {
     voice: Voice,
-    labels: Arc<Labels>,
     open: usize,
     ended: Option<Ending>,
 }
@@ -242,7 +246,7 @@ struct Source {
 struct Ending {
     farewell: String,
     at: Instant,
-    then: Option<mpsc::Sender<()>>,
+    then: Option<Then>,
 }
 
 struct Reader {
@@ -334,11 +338,7 @@ impl Reader {
         let _ = rustix::io::read(&self.shared.wake, &mut count);
         while let Ok(command) = self.commands.try_recv() {
             match command {
-                Command::Listen {
-                    voice,
-                    labels,
-                    pipes,
-                } => self.listen(voice, labels, pipes),
+                Command::Listen { voice, pipes } => self.listen(voice, pipes),
                 Command::Say {
                     labels,
                     stream,
@@ -370,7 +370,7 @@ impl Reader {
         }
     }
 
-    fn listen(&mut self, voice: Voice, labels: Arc<Labels>, pipes: [(Stream, OwnedFd); 2]) {
+    fn listen(&mut self, voice: Voice, pipes: [(Stream, OwnedFd); 2]) {
         let id = voice.id;
         let mut open = 0;
         for (stream, pipe) in pipes {
@@ -403,7 +403,6 @@ impl Reader {
             id,
             Source {
                 voice,
-                labels,
                 open,
                 ended: None,
             },
@@ -473,7 +472,7 @@ impl Reader {
         };
         let bytes = &self.buffer[..count];
         let (framer, voice, mut left) = (&mut pipe.framer, &source.voice, count);
-        self.out.write(&source.labels, pipe.stream, |out| {
+        self.out.write(&source.voice.labels, pipe.stream, |out| {
             let mut tail = voice.tail.lock().unwrap_or_else(PoisonError::into_inner);
             let mut tee = |piece: Piece<'_>| {
                 // Only what can still be in the tail when this read ends is worth a copy.
@@ -516,7 +515,7 @@ impl Reader {
         let Some(ending) = source.ended else { return };
         let labels = Labels {
             source: "slug".to_owned(),
-            release: source.labels.release,
+            release: source.voice.labels.release,
         };
         if !ending.farewell.is_empty() {
             self.out.write(&labels, Stream::Slug, |out| {
@@ -527,7 +526,7 @@ impl Reader {
             });
         }
         if let Some(then) = ending.then {
-            let _ = then.send(());
+            then();
         }
     }
 
@@ -561,7 +560,7 @@ impl Reader {
         {
             let framer = &mut pipe.framer;
             self.out
-                .write(&source.labels, pipe.stream, |out| framer.finish(out));
+                .write(&source.voice.labels, pipe.stream, |out| framer.finish(out));
         }
         self.shut(key);
     }
@@ -672,6 +671,16 @@ mod tests {
 
     use super::*;
 
+    fn until_read(pump: &Pump, voice: &Voice, farewell: &str) {
+        let (tell, read) = mpsc::channel();
+        pump.ended_then(
+            voice,
+            farewell.to_owned(),
+            Box::new(move || tell.send(()).unwrap()),
+        );
+        read.recv_timeout(Duration::from_mins(1)).unwrap();
+    }
+
     struct Heard {
         pump: Pump,
         reader: io::PipeReader,
@@ -737,9 +746,7 @@ mod tests {
         let (err, _held_open) = io::pipe().unwrap();
         let voice = heard.pump.listen(labels(), out.into(), err.into());
         to_out.write_all(b"last").unwrap();
-        heard
-            .pump
-            .ended_and_read(&voice, "gone".to_owned(), Duration::from_mins(1));
+        until_read(&heard.pump, &voice, "gone");
         assert_eq!(heard.close(), ["web.1 | last", "slug | gone"]);
     }
 
@@ -754,9 +761,7 @@ mod tests {
         to_err.write_all(b"oops\n").unwrap();
         to_out.write_all(b" and half\n").unwrap();
         drop((to_out, to_err));
-        heard
-            .pump
-            .ended_and_read(&voice, String::new(), Duration::from_mins(1));
+        until_read(&heard.pump, &voice, "");
         let mut lines = heard.close();
         lines.sort();
         assert_eq!(lines, ["web.1 | half and half", "web.1 | oops"]);

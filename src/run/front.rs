@@ -1,6 +1,7 @@
 //! What stands in front of the routed processes, as far as `run` knows it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::ident::Instance;
 use crate::ident::ReleaseVersion;
@@ -29,4 +30,7 @@ pub trait Front: Send + Sync {
 
     /// Takes no new connection; those that are open end after their request.
     fn close(&self);
+
+    /// After `close`: waits until that has happened, for at most `patience`.
+    fn join(&self, patience: Duration);
 }

@@ -2,6 +2,7 @@
 //! Loading reads and unpacks; a `Spec` is then made without touching the disk.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 use std::path::PathBuf;
@@ -96,6 +97,15 @@ pub enum LaunchError {
     /// The sandbox could not be made, or its program not be executed.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// No port could be had for it.
+    #[error("no port could be had")]
+    Port(#[source] io::Error),
+    /// A pipe for its output, or what watches over it, could not be made.
+    #[error("could not make what its output goes through")]
+    Pipe(#[source] io::Error),
+    /// Its release is not loaded any more.
+    #[error("the release of {0} is not loaded")]
+    NotLoaded(Instance),
 }
 
 /// A release whose files lie unpacked on this host.

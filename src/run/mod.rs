@@ -7,11 +7,15 @@ pub mod formation;
 mod front;
 pub mod launch;
 mod one_off;
+mod port;
+mod probe;
+mod process;
 mod shell;
 pub mod supervisor;
 mod up;
+mod watch;
 
 pub use front::{Front, Target};
 pub use launch::{Command, LaunchError};
 pub use one_off::{OneOff, RunError, release_command, run};
-pub use up::{UpError, UpOptions, up};
+pub use up::{ReleaseError, UpError, UpOptions, up};

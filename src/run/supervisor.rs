@@ -115,11 +115,18 @@ pub enum Action {
     /// Say `Idle` when no request is in flight at it.
     WatchIdle(ProcessId),
     /// All its processes are ready for the first time: it is what the host runs now.
-    Switched(Generation),
+    Switched {
+        /// Which.
+        generation: Generation,
+        /// Of which release.
+        version: ReleaseVersion,
+    },
     /// It failed before it took over; what was current stays so.
     Undone {
         /// Which.
         generation: Generation,
+        /// Of which release.
+        version: ReleaseVersion,
         /// The process that failed.
         failed: ProcessId,
         /// In words.
@@ -127,15 +134,15 @@ pub enum Action {
     },
     /// It is not ready yet, has no fallback, and failed: it will be tried again.
     Failing {
-        /// Which.
-        generation: Generation,
+        /// Of which release.
+        version: ReleaseVersion,
         /// The process that failed.
         failed: ProcessId,
         /// In words.
         why: String,
     },
     /// Another came before it was ready.
-    Superseded(Generation),
+    Superseded(ReleaseVersion),
     /// A process ended unasked and is started again after a pause.
     Backoff {
         /// Which ended.
@@ -319,6 +326,16 @@ impl Supervisor {
         self.generations.get(&generation).map(|era| &era.plan)
     }
 
+    /// The plan of the current generation.
+    pub fn current_plan(&self) -> Option<&Plan> {
+        self.current.and_then(|generation| self.plan(generation))
+    }
+
+    /// The releases of all generations that are not forgotten.
+    pub fn versions(&self) -> impl Iterator<Item = ReleaseVersion> {
+        self.generations.values().map(|era| era.plan.version)
+    }
+
     /// Every process, and every one that waits to be started again; by name, then age.
     pub fn seen(&self) -> Vec<Seen> {
         let mut seen: Vec<Seen> = self
@@ -387,7 +404,9 @@ impl Supervisor {
         };
         self.generations.insert(generation, era);
         if let Some(superseded) = self.incoming.take() {
-            actions.push(Action::Superseded(superseded));
+            actions.push(Action::Superseded(
+                self.generations[&superseded].plan.version,
+            ));
         }
         if is_gated {
             self.incoming = Some(generation);
@@ -454,17 +473,19 @@ impl Supervisor {
     /// A process of a generation that is not ready yet failed.
     fn failed(&mut self, id: ProcessId, process: &Process, how: &str, actions: &mut Vec<Action>) {
         let generation = process.generation;
+        let version = self.generations[&generation].plan.version;
         let why = format!("{} {how}", process.instance);
         if self.can_undo(generation) {
             self.incoming = None;
             actions.push(Action::Undone {
                 generation,
+                version,
                 failed: id,
                 why,
             });
         } else if !self.generations[&generation].is_settled {
             actions.push(Action::Failing {
-                generation,
+                version,
                 failed: id,
                 why,
             });
@@ -567,6 +588,7 @@ impl Supervisor {
             _ => return self.ready(id, now), // it has no port to be asked at: it has settled
         };
         if self.can_undo(generation) {
+            let version = self.generations[&generation].plan.version;
             let why = format!(
                 "{} was not ready within {} s",
                 process.instance,
@@ -575,6 +597,7 @@ impl Supervisor {
             self.incoming = None;
             actions.push(Action::Undone {
                 generation,
+                version,
                 failed: id,
                 why,
             });
@@ -642,7 +665,11 @@ impl Supervisor {
             if let Some(era) = self.generations.get_mut(&current) {
                 era.is_settled = true;
             }
-            actions.push(Action::Switched(current));
+            let version = self.generations[&current].plan.version;
+            actions.push(Action::Switched {
+                generation: current,
+                version,
+            });
         }
     }
 

@@ -133,7 +133,7 @@ impl World {
                 );
                 self.watched.insert(*id);
             }
-            Action::Switched(generation) => self.switched.push(*generation),
+            Action::Switched { generation, .. } => self.switched.push(*generation),
             Action::Undone { generation, .. } => drop(self.undone.insert(*generation)),
             Action::Backoff { pause, crashes, .. } => {
                 let bound = BACKOFF_MIN * 2_u32.pow(crashes.saturating_sub(1).min(10));
@@ -404,7 +404,10 @@ fn a_switch_routes_the_new_before_it_drains_and_drains_before_it_signals() {
     world.settle();
     let new = world.of(2);
     let switch = [
-        Action::Switched(Generation(2)),
+        Action::Switched {
+            generation: Generation(2),
+            version: ReleaseVersion::from_number(2).unwrap(),
+        },
         Action::Route {
             targets: new,
             hold: true,

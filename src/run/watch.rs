@@ -1,0 +1,66 @@
+//! Tells when the ledger may have changed. A hint only: what has, is read from the ledger.
+
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::fs::inotify;
+use tokio::io::unix::AsyncFd;
+
+/// How often the ledger is looked at although nothing told us to: the folder may not be there yet, or lie on a file system of another host.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// A folder that is watched, once it is there.
+pub(super) struct LedgerWatch {
+    folder: PathBuf,
+    inotify: Option<AsyncFd<OwnedFd>>,
+}
+
+impl LedgerWatch {
+    pub(super) fn new(folder: &Path) -> Self {
+        let mut watch = Self {
+            folder: folder.to_owned(),
+            inotify: None,
+        };
+        watch.arm();
+        watch
+    }
+
+    /// Watches the folder if it is there now. To be called before the ledger is read, so that no change falls between.
+    pub(super) fn arm(&mut self) {
+        if self.inotify.is_none() {
+            self.inotify = watched(&self.folder);
+        }
+    }
+
+    /// Returns when the ledger should be looked at.
+    pub(super) async fn changed(&self) {
+        let Some(inotify) = &self.inotify else {
+            return tokio::time::sleep(LOOK).await;
+        };
+        tokio::select! {
+            ready = inotify.readable() => if let Ok(mut ready) = ready {
+                let mut events = [MaybeUninit::<u8>::uninit(); 4096];
+                let mut reader = inotify::Reader::new(inotify.get_ref(), &mut events);
+                while reader.next().is_ok() {}
+                ready.clear_ready();
+            },
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+fn watched(folder: &Path) -> Option<AsyncFd<OwnedFd>> {
+    let inotify =
+        inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok()?;
+    // Records are linked in, or renamed in, whole.
+    inotify::add_watch(
+        &inotify,
+        folder,
+        inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO,
+    )
+    .ok()?;
+    AsyncFd::new(inotify).ok()
+}
