@@ -27,26 +27,44 @@ fn build(files: &[(&str, &str)], code: i32, message: &Expect) {
 
 #[test]
 fn no_buildpack_fits() {
-    build(&[("README", "words")], 20, &expect![[""]]);
+    build(
+        &[("README", "words")],
+        20,
+        &expect![[r#"
+        error: no buildpack fits this app
+          group 1:
+            slug/python: not for this app
+            slug/procfile: not for this app
+          group 2:
+            slug/procfile: not for this app
+        unchanged: no slug was made; the cache of earlier builds is as it was
+        hint: slug knows an app by requirements.txt, pyproject.toml, uv.lock, app.py, manage.py or a Procfile
+        hint: another buildpack can be named: `slug build --buildpack PATH`
+    "#]],
+    );
 }
 
 #[test]
 fn two_lock_files() {
+    let project = "[project]\nname = \"app\"\nversion = \"1\"\nrequires-python = \">=3.11\"\n";
     let files = [
         ("app.py", ""),
-        ("requirements.txt", "flask==3.1.3\n"),
-        ("uv.lock", "version = 1\n"),
+        ("pyproject.toml", project),
+        ("uv.lock", "version = 1\nrequires-python = \">=3.11\"\n"),
+        ("poetry.lock", ""),
     ];
     build(&files, 51, &expect![[""]]);
 }
 
 #[test]
 fn a_python_that_there_is_not() {
-    build(
-        &[("app.py", ""), (".python-version", "3.99\n")],
-        51,
-        &expect![[""]],
-    );
+    let world = World::new();
+    let app = world.app("app", &[("app.py", ""), (".python-version", "3.99\n")]);
+    let built = world.slug(&["build", app.to_str().unwrap()]);
+    built
+        .code(51)
+        .says(".python-version:1 asks for Python 3.99, which cannot be had")
+        .says("can be had: ");
 }
 
 #[test]
@@ -54,14 +72,37 @@ fn a_python_version_that_is_none() {
     build(
         &[("app.py", ""), (".python-version", "three\n")],
         51,
-        &expect![[""]],
+        &expect![[r#"
+            error: .python-version:1: `three` is no version of CPython (expected `3.13`, `3.13.2`, or a range such as `>=3.11,<3.14`; PyPy, free-threaded builds and `system` are not supported)
+            unchanged: no slug was made; the cache of earlier builds is as it was
+            hint: `slug plan` shows each decision, and the file and line that made it
+        "#]],
     );
 }
 
 #[test]
 fn a_procfile_with_merge_markers() {
     let procfile = "web: sleep 1\n<<<<<<< HEAD\nworker: a\n=======\nworker: b\n>>>>>>> other\n";
-    build(&[("Procfile", procfile)], 51, &expect![[""]]);
+    build(
+        &[("Procfile", procfile)],
+        51,
+        &expect![[r#"
+        error: Procfile:2:1: `<<<<<<<` is left over from a merge: settle it
+          | <<<<<<< HEAD
+          | ^
+        Procfile:4:1: `=======` is left over from a merge: settle it
+          | =======
+          | ^
+        Procfile:5:1: `worker` is already on line 3: one of the two must go
+          | worker: b
+          | ^
+        Procfile:6:1: `>>>>>>>` is left over from a merge: settle it
+          | >>>>>>> other
+          | ^
+        unchanged: no slug was made; the cache of earlier builds is as it was
+        hint: `slug plan` shows each decision, and the file and line that made it
+    "#]],
+    );
 }
 
 #[test]
@@ -72,7 +113,11 @@ fn a_slug_toml_with_bad_syntax() {
             ("slug.toml", "app = \"shop\"\n[process.web\n"),
         ],
         1,
-        &expect![[""]],
+        &expect![[r#"
+            error: `[world]/app/slug.toml`, line 2, column 13: unclosed table, expected `]`
+            unchanged: no slug was made; the cache of earlier builds is as it was
+            hint: correct the file, and build again
+        "#]],
     );
 }
 
@@ -82,7 +127,11 @@ fn a_slug_toml_with_a_value_of_the_wrong_kind() {
     build(
         &[("Procfile", "web: sleep 1\n"), ("slug.toml", slug_toml)],
         1,
-        &expect![[""]],
+        &expect![[r#"
+            error: `[world]/app/slug.toml`, line 2, column 13: invalid type: string "two", expected u32
+            unchanged: no slug was made; the cache of earlier builds is as it was
+            hint: correct the file, and build again
+        "#]],
     );
 }
 
@@ -172,9 +221,9 @@ fn good_slug_file(world: &World) -> std::path::PathBuf {
 
 #[test]
 fn a_truncated_slug_file() {
-    release_damaged("app.slug", |bytes| bytes.truncate(bytes.len() / 2));
-    release_damaged("app.slug", |bytes| bytes.truncate(700));
-    release_damaged("app.slug", Vec::clear);
+    release_damaged("or is not a slug", |bytes| bytes.truncate(bytes.len() / 2));
+    release_damaged("or is not a slug", |bytes| bytes.truncate(700));
+    release_damaged("or is not a slug", Vec::clear);
 }
 
 #[test]
@@ -188,7 +237,7 @@ fn a_slug_file_with_one_bit_flipped() {
 
 #[test]
 fn a_slug_file_that_is_something_else() {
-    release_damaged("app.slug", |bytes| {
+    release_damaged("or is not a slug", |bytes| {
         *bytes = b"#!/bin/sh\necho hello\n".repeat(100);
     });
 }

@@ -56,7 +56,7 @@ impl Invocation {
     /// Runs to the end. A command that does not end is killed, and what it had said is shown.
     #[track_caller]
     pub(crate) fn run(mut self) -> Run {
-        let command = format!("{:?}", self.command);
+        let command = words(&self.command);
         self.command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -87,6 +87,15 @@ impl Invocation {
             world: self.world,
         }
     }
+}
+
+/// What was typed.
+fn words(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn read_to_end(mut from: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
