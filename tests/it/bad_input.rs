@@ -53,7 +53,11 @@ fn two_lock_files() {
         ("uv.lock", "version = 1\nrequires-python = \">=3.11\"\n"),
         ("poetry.lock", ""),
     ];
-    build(&files, 51, &expect![[""]]);
+    build(&files, 51, &expect![[r#"
+        error: uv.lock and poetry.lock both lock the dependencies: delete the one that is not in use
+        unchanged: no slug was made; the cache of earlier builds is as it was
+        hint: `slug plan` shows each decision, and the file and line that made it
+    "#]]);
 }
 
 #[test]
