@@ -13,7 +13,7 @@ pub(crate) fn run(settings: &Settings, typed: &Run) -> Result<u8, Failure> {
     let outcome = start(settings, typed);
     // 1 to 3 are the process's own: what fails before it began is told apart (`spec/exit-codes.md`).
     outcome.map_err(|failure| match failure.code {
-        exit::USAGE | exit::NOT_FOUND | exit::NOT_EXECUTABLE => failure,
+        exit::NOT_FOUND | exit::NOT_EXECUTABLE => failure,
         _ => failure.code(exit::RUN_FAILED),
     })
 }
