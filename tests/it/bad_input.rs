@@ -288,7 +288,10 @@ fn a_release_that_is_not_there() {
     let world = World::new();
     world.slug(&["release", &world.greeter("hello")]).ok();
     let refused = world.slug(&["rollback", "v9"]);
-    refused.stderr_is(&expect![[""]]);
+    refused.stderr_is(&expect![[r#"
+        error: shop has no release v9
+        hint: the newest is v1; `slug releases` lists all
+    "#]]);
     assert_ne!(refused.exit(), 0);
     world.slug(&["rollback", "nine"]).code(2);
     world.slug(&["releases", "show", "v9"]).code(1).says("v9");
