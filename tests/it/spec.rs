@@ -10,6 +10,10 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
+use slug::buildpack::descriptor::Descriptor;
+use slug::buildpack::plan::BuildPlan;
+use slug::sys::fetch::Artifact;
+
 use crate::support::address;
 use crate::support::apps;
 use crate::support::world::World;
@@ -45,6 +49,42 @@ fn the_spec_of_the_slug_format_is_true() {
 #[test]
 fn the_spec_of_the_store_is_true() {
     check(Path::new("spec/store.md"));
+}
+
+/// `spec/buildpack-api.md` shows what a buildpack may write: the platform's own parsers read it so.
+#[test]
+fn the_spec_of_buildpacks_is_true() {
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("spec/buildpack-api.md"))
+            .unwrap();
+    let blocks: Vec<&str> = page
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    let [plan, host_programs] = blocks[..] else {
+        panic!(
+            "expected a build plan and a part of a descriptor, found {} blocks",
+            blocks.len()
+        );
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plan.toml");
+    fs::write(&file, plan).unwrap();
+    let plan = BuildPlan::read(&file).unwrap();
+    let artifacts = plan.choices()[0].requires[0].metadata["artifacts"].clone();
+    let artifacts: Vec<Artifact> = artifacts.try_into().unwrap();
+    assert_eq!((artifacts.len(), artifacts[0].sources.len()), (1, 2));
+
+    let descriptor =
+        format!("api = \"0.10\"\n[buildpack]\nid = \"a/b\"\nversion = \"1.0.0\"\n{host_programs}");
+    fs::write(folder.path().join("buildpack.toml"), descriptor).unwrap();
+    fs::create_dir(folder.path().join("bin")).unwrap();
+    for program in ["bin/detect", "bin/build"] {
+        std::os::unix::fs::symlink("/bin/true", folder.path().join(program)).unwrap();
+    }
+    let descriptor = Descriptor::read(folder.path()).unwrap();
+    assert_eq!(descriptor.host_programs, ["python3.*"]);
 }
 
 #[test]
