@@ -13,7 +13,7 @@ use super::detect::Detected;
 use super::follow::Tail;
 use super::layers::{Layer, build_environment, collect, shown_to_later};
 use super::restore::{Method, Restored, restore};
-use super::site::{Ended, Job, LAYERS, PLATFORM, WORKSPACE};
+use super::site::{Job, LAYERS, PLATFORM, WORKSPACE};
 use super::{BuildError, Event};
 use crate::buildpack::build_toml::BuildToml;
 use crate::buildpack::descriptor::Descriptor;
@@ -196,17 +196,11 @@ impl Line<'_> {
             progress(Event::Output { stderr, bytes });
         })?;
         remove_tree(&scratch)?;
-        match ended {
-            Ended::Exit(0) => Ok(restored),
-            Ended::Exit(exit) => Err(BuildError::BuildFailed {
+        match ended.code() {
+            0 => Ok(restored),
+            exit => Err(BuildError::BuildFailed {
                 buildpack: buildpack.id.clone(),
                 exit,
-                tail: tail.into_bytes(),
-            }),
-            // A build has no limit; the arm is there for the day it gets one.
-            Ended::TimedOut => Err(BuildError::BuildFailed {
-                buildpack: buildpack.id.clone(),
-                exit: 128 + rustix::process::Signal::KILL.as_raw(),
                 tail: tail.into_bytes(),
             }),
         }

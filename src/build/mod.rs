@@ -66,6 +66,11 @@ pub fn build(
         environment::EXEC_ENV,
     )?;
     tell_all(&source.warnings, progress);
+    if request.offline && request.isolation == Isolation::None {
+        progress(Event::Warning(
+            "nothing is fetched, but buildpacks have the machine's network: isolation `none` cannot take it away",
+        ));
+    }
     let cache = Cache::open(request, progress)?;
     let context = Context::make(request, &source, &cache)?;
     clock.lap("source");

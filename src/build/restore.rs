@@ -140,7 +140,7 @@ impl Restored {
                     .collect();
                 let to = self.folder.join(name.as_str());
                 copy_stack(&stack, &to, &self.work.join(name.as_str()))?;
-                Some(Index::of(&to)?)
+                Some(Index::of_fresh(&to, &self.work)?)
             }
         };
         self.content.insert(name.clone(), index);

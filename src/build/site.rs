@@ -66,11 +66,22 @@ pub(super) enum Ended {
     TimedOut,
 }
 
+impl Ended {
+    /// As a shell tells it.
+    pub(super) fn code(self) -> i32 {
+        match self {
+            Self::Exit(code) => code,
+            Self::TimedOut => 128 + rustix::process::Signal::KILL.as_raw(),
+        }
+    }
+}
+
 /// Where programs run.
 #[derive(Debug)]
 pub(super) struct Site {
-    isolation: Isolation,
     program: PathBuf,
+    /// With isolation `none`.
+    real_paths: Option<RealPaths>,
     /// The app's uid, where the caller is root.
     pub(super) uid: Option<u32>,
 }
@@ -82,20 +93,20 @@ impl Site {
         let uid = is_root
             .then(|| request.store.app_uid(&request.app))
             .transpose()?;
-        let site = Self {
-            isolation: request.isolation,
-            program: request.program.clone(),
-            uid,
+        let real_paths = match request.isolation {
+            Isolation::Namespaces => None,
+            Isolation::None => Some(RealPaths::take(Path::new("/"))?),
         };
-        if site.is_real() {
-            take_real_paths()?;
-        }
-        Ok(site)
+        Ok(Self {
+            program: request.program.clone(),
+            real_paths,
+            uid,
+        })
     }
 
     /// Do programs run at the real paths?
     pub(super) fn is_real(&self) -> bool {
-        self.isolation == Isolation::None
+        self.real_paths.is_some()
     }
 
     /// Where the app's folder is on this machine; `scratch` is a folder of this build's own.
@@ -283,47 +294,106 @@ impl Site {
     }
 }
 
-impl Drop for Site {
-    /// The machine's paths are free again, whatever became of the build.
+/// The real folders, taken. They are free again when this is dropped, whatever became of the build.
+#[derive(Debug)]
+struct RealPaths {
+    /// `/`.
+    root: PathBuf,
+}
+
+impl RealPaths {
+    /// Takes the paths, if they are free or what a killed build of ours left.
+    fn take(root: &Path) -> Result<Self, BuildError> {
+        let at = |path: &str| below(root, path);
+        if at(OURS).exists() {
+            drop(Self {
+                root: root.to_owned(),
+            });
+        }
+        if let Some(taken) = REAL
+            .into_iter()
+            .map(at)
+            .find(|path| path.symlink_metadata().is_ok())
+        {
+            return Err(BuildError::PathTaken(taken));
+        }
+        fs::create_dir(at(CNB)).at("create the folder", &at(CNB))?;
+        crate::sys::fs::write_atomic(&at(OURS), b"", 0o644)?;
+        // From here on, what is there is ours.
+        let paths = Self {
+            root: root.to_owned(),
+        };
+        for path in [WORKSPACE, LAYERS].map(at) {
+            fs::create_dir(&path).at("create the folder", &path)?;
+        }
+        Ok(paths)
+    }
+
+    /// The mark goes last: until then, the next build knows that the rest is ours.
+    fn remove(&self) -> Result<(), PathError> {
+        for path in [WORKSPACE, LAYERS, PLATFORM] {
+            remove_tree(&below(&self.root, path))?;
+        }
+        let (cnb, mark) = (below(&self.root, CNB), below(&self.root, OURS));
+        for entry in fs::read_dir(&cnb).at("read", &cnb)? {
+            let path = entry.at("read", &cnb)?.path();
+            if path != mark {
+                remove_tree(&path)?;
+            }
+        }
+        remove_tree(&mark)?;
+        fs::remove_dir(&cnb).at("remove", &cnb)
+    }
+}
+
+impl Drop for RealPaths {
     fn drop(&mut self) {
-        if self.is_real() {
-            let _ = remove_real_paths();
-        }
+        // What cannot be removed is found, with the mark, by the next build.
+        let _ = self.remove();
     }
 }
 
-/// Takes the real paths, if they are free or what a killed build of ours left.
-fn take_real_paths() -> Result<(), BuildError> {
-    if Path::new(OURS).exists() {
-        remove_real_paths()?;
-    }
-    if let Some(taken) = REAL
-        .iter()
-        .map(Path::new)
-        .find(|path| path.symlink_metadata().is_ok())
-    {
-        return Err(BuildError::PathTaken(taken.to_owned()));
-    }
-    fs::create_dir(CNB).at("create the folder", Path::new(CNB))?;
-    crate::sys::fs::write_atomic(Path::new(OURS), b"", 0o644)?;
-    for path in [WORKSPACE, LAYERS].map(Path::new) {
-        fs::create_dir(path).at("create the folder", path)?;
-    }
-    Ok(())
+fn below(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
 }
 
-/// The mark goes last: until then, the next build knows that the rest is ours.
-fn remove_real_paths() -> Result<(), PathError> {
-    for path in [WORKSPACE, LAYERS, PLATFORM].map(Path::new) {
-        remove_tree(path)?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn real_paths_are_free_again_after_the_build() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = RealPaths::take(root.path()).unwrap();
+        crate::sys::fs::write_atomic(&root.path().join("workspace/file"), b"", 0o644).unwrap();
+        assert!(root.path().join("cnb").exists());
+        drop(paths);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }
-    let cnb = Path::new(CNB);
-    for entry in fs::read_dir(cnb).at("read", cnb)? {
-        let path = entry.at("read", cnb)?.path();
-        if path != Path::new(OURS) {
-            remove_tree(&path)?;
+
+    #[test]
+    fn what_is_not_ours_is_refused_and_stays() {
+        for taken in ["workspace", "cnb", "layers", "platform"] {
+            let root = tempfile::tempdir().unwrap();
+            let file = root.path().join(taken).join("precious");
+            fs::create_dir(root.path().join(taken)).unwrap();
+            crate::sys::fs::write_atomic(&file, b"", 0o644).unwrap();
+            let error = RealPaths::take(root.path()).unwrap_err();
+            assert!(
+                matches!(error, BuildError::PathTaken(path) if path == root.path().join(taken))
+            );
+            assert!(file.exists(), "{taken}");
+            assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
         }
     }
-    remove_tree(Path::new(OURS))?;
-    fs::remove_dir(cnb).at("remove", cnb)
+
+    #[test]
+    fn what_a_killed_build_of_ours_left_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        std::mem::forget(RealPaths::take(root.path()).unwrap());
+        crate::sys::fs::write_atomic(&root.path().join("layers/old"), b"", 0o644).unwrap();
+        let paths = RealPaths::take(root.path()).unwrap();
+        assert!(!root.path().join("layers/old").exists());
+        drop(paths);
+    }
 }

@@ -181,6 +181,22 @@ impl Index {
         Ok(index)
     }
 
+    /// As `of`, of a tree that was just made: returns once the clock of the file system has ticked on (every
+    /// 4 ms or so), because a write within the same tick would not show.
+    pub(super) fn of_fresh(tree: &Path, scratch: &Path) -> Result<Self, PathError> {
+        let index = Self::of(tree)?;
+        let newest = index.0.values().map(|entry| (entry.4, entry.5)).max();
+        let probe = scratch.join("tick");
+        crate::sys::fs::write_unsynced(&probe, b"", 0o600)?;
+        loop {
+            crate::sys::fs::touch(&probe)?;
+            let found = probe.symlink_metadata().at("look at", &probe)?;
+            if Some((found.ctime(), found.ctime_nsec())) > newest {
+                return Ok(index);
+            }
+        }
+    }
+
     fn add(&mut self, tree: &Path, at: &Path) -> Result<(), PathError> {
         let path = tree.join(at);
         let found = path.symlink_metadata().at("look at", &path)?;
@@ -311,10 +327,10 @@ mod tests {
         assert_eq!(Index::of(&tree).unwrap(), Index::default());
         write(&tree.join("a"), "1");
         write(&tree.join("d/b"), "1");
-        let before = Index::of(&tree).unwrap();
+        let before = Index::of_fresh(&tree, folder.path()).unwrap();
         assert_eq!(Index::of(&tree).unwrap(), before);
         fs::set_permissions(tree.join("d/b"), Permissions::from_mode(0o600)).unwrap();
-        let changed = Index::of(&tree).unwrap();
+        let changed = Index::of_fresh(&tree, folder.path()).unwrap();
         assert_ne!(changed, before);
         write(&tree.join("a"), "2");
         assert_ne!(Index::of(&tree).unwrap(), changed);

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::sys::PathError;
-use crate::sys::fs::{read_if_present, read_plain, write_atomic};
+use crate::sys::fs::{read_if_present, read_plain, write_unsynced};
 
 /// The largest TOML file that is read, in bytes.
 pub const TOML_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -88,13 +88,13 @@ pub fn wrong(text: &str, path: &Path, offset: usize, message: String) -> TomlErr
     }))
 }
 
-/// Writes a file of the contract whole or not at all.
+/// Writes a file that programs of this build read: nobody needs it after a power cut.
 pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), PathError> {
     use crate::sys::At as _;
     let text = toml::to_string(value)
         .map_err(std::io::Error::other)
         .at("write", path)?;
-    write_atomic(path, text.as_bytes(), 0o644)
+    write_unsynced(path, text.as_bytes(), 0o644)
 }
 
 #[cfg(test)]
@@ -125,7 +125,7 @@ mod tests {
     fn a_link_is_not_followed_in_a_strangers_folder() {
         let folder = tempfile::tempdir().unwrap();
         let (secret, link) = (folder.path().join("secret"), folder.path().join("a.toml"));
-        write_atomic(&secret, b"number = 1", 0o600).unwrap();
+        write_unsynced(&secret, b"number = 1", 0o600).unwrap();
         std::os::unix::fs::symlink(&secret, &link).unwrap();
         assert!(read::<Example>(&link).is_err());
         assert!(read_following::<Example>(&link).unwrap().is_some());

@@ -133,7 +133,7 @@ fn a_failed_build_leaves_the_cache_as_it_was() {
 }
 
 #[test]
-fn a_killed_build_leaves_the_cache_as_it_was_and_no_process() {
+fn a_killed_build_leaves_the_cache_as_it_was() {
     as_both(|world| {
         build_with(world, "");
         let signal = world.path("app-is-building");
