@@ -17,6 +17,7 @@ use crate::buildpack::descriptor::Descriptor;
 use crate::buildpack::order::{Component, expand};
 use crate::buildpack::plan::{BuildPlan, Candidate, Conflict, Entry, resolve};
 use crate::ident::BuildpackId;
+use crate::layer::TomlError;
 use crate::sys::At as _;
 use crate::sys::sandbox::{Mount, Program};
 
@@ -220,14 +221,16 @@ fn run(context: &Context<'_>, buildpack: &Descriptor, number: usize) -> Result<R
     };
     let mut tail = Tail::default();
     let ended = context.site.run(job, &mut |_, bytes| tail.push(bytes))?;
-    let written = context.site.written(&host, &here).join("plan.toml");
-    Ok(concluded(ended, tail.into_bytes(), &written))
+    let written = context.site.written(&host, &here);
+    let read = BuildPlan::read(&written.join("plan.toml"));
+    let read = read.map_err(|error| error.seen_at(written, &here));
+    Ok(concluded(ended, tail.into_bytes(), read))
 }
 
 /// What an exit means (rules 13 and 14).
-fn concluded(ended: Ended, output: Vec<u8>, plan_file: &Path) -> Run {
+fn concluded(ended: Ended, output: Vec<u8>, read: Result<BuildPlan, TomlError>) -> Run {
     let (verdict, plan) = match ended {
-        Ended::Exit(0) => match BuildPlan::read(plan_file) {
+        Ended::Exit(0) => match read {
             Ok(plan) => (Verdict::Passed, plan),
             Err(error) => (Verdict::Error(error.to_string()), BuildPlan::default()),
         },

@@ -1,6 +1,6 @@
 //! Why a build ended without a slug. Facts alone: `cli` words the advice.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -147,6 +147,17 @@ pub enum BuildError {
         /// What the kernel said.
         source: std::io::Error,
     },
+}
+
+impl BuildError {
+    /// What is said of a file in the folder `host` is said of it as the buildpack knows it: below `inside`.
+    pub(super) fn seen_at(self, host: &Path, inside: &Path) -> Self {
+        match self {
+            Self::Toml(error) => Self::Toml(error.seen_at(host, inside)),
+            Self::Path(error) => Self::Path(error.seen_at(host, inside)),
+            other => other,
+        }
+    }
 }
 
 fn how(exit: i32) -> String {

@@ -108,51 +108,62 @@ impl Line<'_> {
     ) -> Result<(), BuildError> {
         let handed = self.remaining.of(&buildpack.id);
         let restored = self.run(buildpack, &handed, progress)?;
-        let (context, folder) = (self.context, &restored.folder);
-        if Path::new(LAYERS).join("sbom").exists() && context.site.is_real() {
-            return Err(BuildError::SbomFolder(buildpack.id.clone()));
+        let inside = Path::new(LAYERS).join(buildpack.id.folder());
+        let heard = self.hear(buildpack, &handed, &restored, progress);
+        heard.map_err(|error| error.seen_at(&restored.folder, &inside))
+    }
+
+    /// Takes over what a build left: answers, layers, what the next one sees of them.
+    fn hear(
+        &mut self,
+        buildpack: &Descriptor,
+        handed: &BuildpackPlan,
+        restored: &Restored,
+        progress: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), BuildError> {
+        let (context, cache, id, folder) =
+            (self.context, self.cache, &buildpack.id, &restored.folder);
+        if context.site.is_real() && Path::new(LAYERS).join("sbom").exists() {
+            return Err(BuildError::SbomFolder(id.clone()));
         }
-        let unmet = BuildToml::read(&folder.join("build.toml"))?;
-        if let Some(name) = unmet.wrong_name(&handed) {
-            return Err(BuildError::Unmet {
-                buildpack: buildpack.id.clone(),
-                name: name.to_owned(),
-            });
-        }
-        let names: Vec<&str> = unmet
-            .unmet
-            .iter()
-            .map(|unmet| unmet.name.as_str())
-            .collect();
-        self.remaining.meet(&handed, &names);
+        self.meet(buildpack, handed, folder)?;
         let read = Launch::read(&folder.join("launch.toml"), buildpack.api)?;
         let mut warnings = read.warnings;
-        warnings.extend(self.executed.launched.add(&buildpack.id, read.launch));
+        warnings.extend(self.executed.launched.add(id, read.launch));
         for warning in warnings {
             progress(Event::Warning(&warning));
             self.executed.warnings.push(warning);
         }
-        let store_file = folder.join("store.toml");
-        let store = StoreToml::read(&store_file)?.map(|store| toml::to_string(&store));
-        let store = store
-            .transpose()
-            .map_err(std::io::Error::other)
-            .at("write", &store_file)?;
-        let layers = collect(context, self.cache, buildpack, &restored)?;
-        self.earlier_layers.extend(shown_to_later(
-            context,
-            self.cache,
-            &buildpack.id,
-            folder,
-            &layers,
-        )?);
-        self.earlier_environment
-            .extend(build_environment(self.cache, &buildpack.id, &layers)?);
+        let store = stored(&folder.join("store.toml"))?;
+        let layers = collect(context, cache, buildpack, restored)?;
+        let shown = shown_to_later(context, cache, id, folder, &layers)?;
+        self.earlier_layers.extend(shown);
+        let environment = build_environment(cache, id, &layers)?;
+        self.earlier_environment.extend(environment);
         self.executed.by.push(BuiltBy {
             buildpack: buildpack.clone(),
             layers,
             store,
         });
+        Ok(())
+    }
+
+    /// `build.toml`: what was met is nobody's any more (rule 30).
+    fn meet(
+        &mut self,
+        buildpack: &Descriptor,
+        handed: &BuildpackPlan,
+        folder: &Path,
+    ) -> Result<(), BuildError> {
+        let answer = BuildToml::read(&folder.join("build.toml"))?;
+        if let Some(name) = answer.wrong_name(handed) {
+            return Err(BuildError::Unmet {
+                buildpack: buildpack.id.clone(),
+                name: name.to_owned(),
+            });
+        }
+        let unmet = answer.unmet.iter().map(|unmet| unmet.name.as_str());
+        self.remaining.meet(handed, &unmet.collect::<Vec<_>>());
         Ok(())
     }
 
@@ -257,6 +268,15 @@ impl Line<'_> {
             limit: None,
         })
     }
+}
+
+/// `store.toml`, as text for the state.
+fn stored(file: &Path) -> Result<Option<String>, BuildError> {
+    let store = StoreToml::read(file)?.map(|store| toml::to_string(&store));
+    Ok(store
+        .transpose()
+        .map_err(std::io::Error::other)
+        .at("write", file)?)
 }
 
 fn plan_folder(folder: &Path, to: PathBuf, handed: &BuildpackPlan) -> Result<Mount, PathError> {

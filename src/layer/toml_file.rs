@@ -24,6 +24,22 @@ pub enum TomlError {
     Wrong(Box<WrongToml>),
 }
 
+impl TomlError {
+    /// The same, of a file that its reader knows by another path: below `inside` instead of below `host`.
+    #[must_use]
+    pub fn seen_at(self, host: &Path, inside: &Path) -> Self {
+        match self {
+            Self::Path(error) => Self::Path(error.seen_at(host, inside)),
+            Self::Wrong(mut wrong) => {
+                if let Ok(below) = wrong.path.strip_prefix(host) {
+                    wrong.path = inside.join(below);
+                }
+                Self::Wrong(wrong)
+            }
+        }
+    }
+}
+
 /// What is wrong in a TOML file, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("`{}`, line {line}, column {column}: {message}", path.display())]

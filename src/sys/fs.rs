@@ -23,6 +23,17 @@ pub struct PathError {
     pub source: io::Error,
 }
 
+impl PathError {
+    /// The same, of a file that its reader knows by another path: below `inside` instead of below `host`.
+    #[must_use]
+    pub fn seen_at(mut self, host: &Path, inside: &Path) -> Self {
+        if let Ok(below) = self.path.strip_prefix(host) {
+            self.path = inside.join(below);
+        }
+        self
+    }
+}
+
 /// Puts the path into an `io::Error`, so that none travels without one.
 pub trait At<T> {
     /// `fs::read(path).at("read", path)?` → "could not read `/srv/slug/ledger`".

@@ -100,7 +100,7 @@ fn rule_15_a_version_in_a_require_is_an_error_with_its_line() {
     world
         .slug(&arguments(&["old"]))
         .code(21)
-        .says("line 3, column 11");
+        .says("`/cnb/detect/0/plan.toml`, line 3, column 11");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn rule_33_types_at_the_top_of_a_layers_file_are_an_error_naming_it() {
     world
         .slug(&arguments(&["one"]))
         .code(1)
-        .says("a.toml")
+        .says("`/layers/test_one/a.toml`")
         .says("[types]");
 }
 
