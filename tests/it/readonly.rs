@@ -86,7 +86,7 @@ fn homes_the_store_and_the_control_socket_are_not_visible() {
                 .slug(&["run", "--", "test", "-e", path.to_str().unwrap()])
                 .code(1);
         }
-        for folder in ["/home", "/root", "/var", "/opt", "/srv", "/run"] {
+        for folder in ["/root", "/var", "/opt", "/srv", "/run", "$HOME"] {
             let look = format!("ls -A {folder} 2>/dev/null || true");
             assert_eq!(
                 world.slug(&["run", "--", "sh", "-c", &look]).ok(),
@@ -94,6 +94,14 @@ fn homes_the_store_and_the_control_socket_are_not_visible() {
                 "{folder}"
             );
         }
+        let own = world
+            .slug(&["run", "--", "sh", "-c", "ls -d /home/* $HOME | sort -u"])
+            .ok();
+        assert_eq!(
+            own.lines().count(),
+            1,
+            "only the process's own, fresh home: {own}"
+        );
     }
 }
 

@@ -16,17 +16,28 @@ fn twenty_deploys_config_changes_and_rollbacks_fail_no_request() {
     world.slug(&["release", &slugs[0]]).ok();
     let up = world.up(&[]);
     let load = Load::start(up.address, "/", 3);
-    for change in 1..=20_u32 {
+    // Of each release, the slug's index.
+    let mut released = vec![0];
+    for change in 1..=20_usize {
         let version = change + 1;
+        let last = released[change - 1];
         load.wait_for_more(20);
         match change % 3 {
-            1 => world
-                .slug(&["release", &slugs[(change as usize / 3 + 1) % 3]])
-                .ok(),
-            2 => world
-                .slug(&["config", "set", &format!("NAME=number-{change}")])
-                .ok(),
-            _ => world.slug(&["rollback", &format!("v{}", version - 3)]).ok(),
+            1 => {
+                released.push((last + 1) % 3);
+                world.slug(&["release", &slugs[released[change]]]).ok()
+            }
+            2 => {
+                released.push(last);
+                world
+                    .slug(&["config", "set", &format!("NAME=number-{change}")])
+                    .ok()
+            }
+            _ => {
+                let back_to = version - 3;
+                released.push(released[back_to - 1]);
+                world.slug(&["rollback", &format!("v{back_to}")]).ok()
+            }
         };
         // Returned, hence switched: the very next answer is the new release's.
         let answer = up.get("/").ok();
