@@ -152,11 +152,9 @@ fn a_slug_toml_with_a_key_that_is_nearly_right() {
     ];
     let app = world.app("app", &files);
     let built = world.slug(&["build", app.to_str().unwrap()]);
-    built
-        .code(0)
-        .says("read_within")
-        .says("ready_within")
-        .says("slug.toml:2");
+    let warned =
+        "slug.toml: the key `process.web.read_within` is unknown (did you mean `ready_within`?)";
+    built.code(0).says(warned);
 }
 
 #[test]

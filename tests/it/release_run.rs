@@ -398,12 +398,15 @@ fn another_memcached_is_swapped_in_by_config_set_with_the_same_slug() {
 #[test]
 fn a_scale_a_restart_and_the_list_of_processes() {
     let world = World::new();
-    let procfile = "web: /usr/bin/python3 serve\nworker: sh -c 'echo $DYNO works; sleep 1000'\n";
+    let files = [
+        (
+            "Procfile",
+            "web: /usr/bin/python3 serve\nworker: sh -c 'echo $DYNO works; sleep 1000'\n",
+        ),
+        ("slug.toml", "[process.worker]\ninstances = 0\n"),
+    ];
     world
-        .slug(&[
-            "release",
-            &world.greeter_with("hello", &[("Procfile", procfile)]),
-        ])
+        .slug(&["release", &world.greeter_with("hello", &files)])
         .ok();
     let up = world.up(&[]);
     world
