@@ -13,6 +13,7 @@ mod contract;
 mod readonly;
 mod release_run;
 mod reproducible;
+mod router;
 mod sandbox;
 mod secrets;
 mod spec;
