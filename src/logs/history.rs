@@ -464,7 +464,7 @@ mod tests {
     fn texts(folder: &Path, query: &Query) -> Vec<String> {
         let mut texts = Vec::new();
         read(folder, query, &mut |record| {
-            texts.push(String::from_utf8_lossy(record.text).into_owned())
+            texts.push(String::from_utf8_lossy(record.text).into_owned());
         })
         .unwrap();
         texts

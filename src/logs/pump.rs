@@ -308,9 +308,9 @@ impl Reader {
             };
             for key in ready {
                 if key == WAKE {
-                    self.obey()
+                    self.obey();
                 } else {
-                    self.read(key)
+                    self.read(key);
                 }
             }
             self.let_stragglers_go();
@@ -365,7 +365,7 @@ impl Reader {
                 out(Piece {
                     bytes: format!("{unsaid} access lines were dropped").as_bytes(),
                     cut: false,
-                })
+                });
             });
         }
     }
@@ -483,9 +483,9 @@ impl Reader {
                 out(piece);
             };
             if count == 0 {
-                framer.finish(&mut tee)
+                framer.finish(&mut tee);
             } else {
-                framer.feed(bytes, &mut tee)
+                framer.feed(bytes, &mut tee);
             }
         });
         if count == 0 {
@@ -522,7 +522,7 @@ impl Reader {
                 out(Piece {
                     bytes: ending.farewell.as_bytes(),
                     cut: false,
-                })
+                });
             });
         }
         if let Some(then) = ending.then {
@@ -571,7 +571,7 @@ fn is_empty(pipe: &Pipe) -> bool {
 }
 
 fn count_lines(lines: &[u8]) -> u64 {
-    lines.iter().filter(|byte| **byte == b'\n').count() as u64
+    lines.split_inclusive(|byte| *byte == b'\n').count() as u64
 }
 
 /// Both sinks, and the buffers that are made for them.

@@ -165,8 +165,8 @@ mod tests {
             sink.push(format!("{number}\n").into_bytes());
         }
         assert!(sink.close(Duration::from_mins(1)));
-        let expected: String = (0..1000).map(|number| format!("{number}\n")).collect();
-        assert_eq!(reading.join().unwrap(), expected);
+        let expected: Vec<String> = (0..1000).map(|number| format!("{number}\n")).collect();
+        assert_eq!(reading.join().unwrap(), expected.concat());
     }
 
     #[test]

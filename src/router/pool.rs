@@ -4,13 +4,19 @@ use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Context;
+use std::task::Poll;
 use std::time::Duration;
 use std::time::Instant;
 
 use hyper::client::conn::http1;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -92,7 +98,7 @@ pub(super) async fn connect(lane: &Lane) -> Result<SendRequest<Upload>, Code> {
         .map_err(|error| code_of(&error))?;
     // Fails only on a socket that is dead, which the request will find out.
     let _ = stream.set_nodelay(true);
-    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+    let (sender, connection) = http1::handshake(TokioIo::new(Prompt(stream)))
         .await
         .map_err(|_| Code::H21)?;
     tokio::task::spawn_local(async move {
@@ -107,5 +113,61 @@ fn code_of(error: &io::Error) -> Code {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Code::H21,
         io::ErrorKind::TimedOut => Code::H19,
         _ => Code::H99, // no descriptor, no port left: not the app's fault
+    }
+}
+
+/// A connection to an app, whose packets are acknowledged at once. An app that writes head and body apiece
+/// without `TCP_NODELAY` (Python's `http.server`, Ruby's) would hold the body back until the head is
+/// acknowledged, which the kernel puts off by 40 ms on a connection that has been used before.
+struct Prompt(TcpStream);
+
+impl AsyncRead for Prompt {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl Prompt {
+    /// The kernel forgets it after a while: it is said again with each request. Fails only on a dead socket.
+    fn acknowledge_at_once(&self) {
+        let _ = rustix::net::sockopt::set_tcp_quickack(&self.0, true);
+    }
+}
+
+impl AsyncWrite for Prompt {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.0).poll_write(cx, bytes);
+        self.acknowledge_at_once();
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.0).poll_write_vectored(cx, parts);
+        self.acknowledge_at_once();
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
     }
 }

@@ -163,7 +163,7 @@ impl Drop for Ticket {
 /// Why one attempt brought no answer.
 enum Attempt {
     /// Not a byte of it was written: it can be sent elsewhere.
-    Unsent(Request<Upload>),
+    Unsent(Box<Request<Upload>>),
     /// It was written, perhaps in part, and no answer came.
     Lost(Code),
 }
@@ -242,7 +242,7 @@ impl Thread {
             match send(&mut connection, request, progress).await {
                 Ok(response) => return Ok((response, connection)),
                 Err(Attempt::Unsent(back)) if unsent < UNSENT_MAX => {
-                    (request, may_reuse, unsent) = (back, is_reused, unsent + 1);
+                    (request, may_reuse, unsent) = (*back, is_reused, unsent + 1);
                 }
                 Err(Attempt::Unsent(_)) => return Err(Code::H13),
                 Err(Attempt::Lost(code)) => {
@@ -306,7 +306,7 @@ async fn send(
     tokio::select! {
         biased;
         sent = connection.try_send_request(request) => sent.map_err(|mut error| match error.take_message() {
-            Some(request) => Attempt::Unsent(request),
+            Some(request) => Attempt::Unsent(Box::new(request)),
             None => Attempt::Lost(Code::H13),
         }),
         () = stands_still(progress) => Err(Attempt::Lost(Code::H12)),

@@ -146,7 +146,9 @@ impl Lane {
     fn tell_if_idle(&self) {
         if self.in_flight.load(Ordering::SeqCst) == 0 {
             let waiting = std::mem::take(&mut *lock(&self.waiting));
-            waiting.into_iter().for_each(|then| then());
+            for then in waiting {
+                then();
+            }
         }
     }
 
@@ -268,8 +270,8 @@ mod tests {
             gone.store(usize::try_from(id - 1).unwrap(), Ordering::SeqCst);
         }
         stop.store(true, Ordering::SeqCst);
-        workers
-            .into_iter()
-            .for_each(|worker| worker.join().unwrap());
+        for worker in workers {
+            worker.join().unwrap();
+        }
     }
 }

@@ -306,11 +306,11 @@ mod tests {
         let app: AppName = "shop".parse().unwrap();
         assert_eq!(HostState::load(&store, &app).unwrap(), HostState::default());
         HostState::change(&store, &app, |state| {
-            state.proven = ReleaseVersion::from_number(3)
+            state.proven = ReleaseVersion::from_number(3);
         })
         .unwrap();
         HostState::change(&store, &app, |state| {
-            state.scale.extend([(ProcessType::web(), 2)])
+            state.scale.extend([(ProcessType::web(), 2)]);
         })
         .unwrap();
         let state = HostState::load(&store, &app).unwrap();

@@ -5,13 +5,10 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use super::formation::TypePlan;
@@ -28,6 +25,7 @@ use crate::ident::ReleaseVersion;
 use crate::logs::Labels;
 use crate::logs::Pump;
 use crate::logs::Voice;
+use crate::sys::readable::Readable;
 use crate::sys::sandbox;
 use crate::sys::sandbox::Child;
 use crate::sys::sandbox::Exit;
@@ -149,29 +147,22 @@ impl Process {
             (watched(child.report_fd())?, watched(child.exited_fd())?)
         };
         while !self.child.borrow_mut().try_started()? {
-            report
-                .readable()
-                .await
-                .map_err(LaunchError::Pipe)?
-                .clear_ready();
+            report.wait().await.map_err(LaunchError::Pipe)?;
         }
         drop(report);
         loop {
             if let Some(exit) = self.child.borrow_mut().try_wait()? {
                 return Ok(exit);
             }
-            exited
-                .readable()
-                .await
-                .map_err(LaunchError::Pipe)?
-                .clear_ready();
+            exited.wait().await.map_err(LaunchError::Pipe)?;
         }
     }
 }
 
-fn watched(fd: BorrowedFd<'_>) -> Result<AsyncFd<OwnedFd>, LaunchError> {
-    let own = fd.try_clone_to_owned().map_err(LaunchError::Pipe)?;
-    AsyncFd::with_interest(own, Interest::READABLE).map_err(LaunchError::Pipe)
+fn watched(fd: BorrowedFd<'_>) -> Result<Readable, LaunchError> {
+    fd.try_clone_to_owned()
+        .and_then(Readable::watch)
+        .map_err(LaunchError::Pipe)
 }
 
 fn words(exit: Exit) -> String {

@@ -570,7 +570,7 @@ impl Supervisor {
             };
             match process.phase {
                 Phase::Starting { until } if now >= until => {
-                    self.starting_is_over(id, now, actions)
+                    self.starting_is_over(id, now, actions);
                 }
                 Phase::Draining { until } if now >= until => self.signal(id, now, actions),
                 Phase::Stopping { until } if now >= until => self.kill(id, true, now, actions),

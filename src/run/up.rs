@@ -408,7 +408,7 @@ impl Reactor {
         if self.proven != Some(version) {
             self.proven = Some(version);
             let remembered = HostState::change(&self.options.store, &self.options.app, |state| {
-                state.proven = Some(version)
+                state.proven = Some(version);
             });
             if let Err(error) = remembered {
                 self.say(
@@ -695,7 +695,7 @@ impl Reactor {
         }
         let remembered = counts.clone();
         let changed = HostState::change(&self.options.store, &self.options.app, |state| {
-            state.scale.extend(remembered)
+            state.scale.extend(remembered);
         });
         if let Err(error) = changed {
             return Reply::Refused { why: chain(&error) };

@@ -1,21 +1,20 @@
 //! Tells when the ledger may have changed. A hint only: what has, is read from the ledger.
 
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::fs::inotify;
-use tokio::io::unix::AsyncFd;
 
+use crate::sys::readable::Readable;
 /// How often the ledger is looked at although nothing told us to: the folder may not be there yet, or lie on a file system of another host.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// A folder that is watched, once it is there.
 pub(super) struct LedgerWatch {
     folder: PathBuf,
-    inotify: Option<AsyncFd<OwnedFd>>,
+    inotify: Option<Readable>,
 }
 
 impl LedgerWatch {
@@ -41,18 +40,17 @@ impl LedgerWatch {
             return tokio::time::sleep(LOOK).await;
         };
         tokio::select! {
-            ready = inotify.readable() => if let Ok(mut ready) = ready {
+            ready = inotify.wait() => if ready.is_ok() {
                 let mut events = [MaybeUninit::<u8>::uninit(); 4096];
-                let mut reader = inotify::Reader::new(inotify.get_ref(), &mut events);
+                let mut reader = inotify::Reader::new(inotify, &mut events);
                 while reader.next().is_ok() {}
-                ready.clear_ready();
             },
             () = tokio::time::sleep(LOOK) => {}
         }
     }
 }
 
-fn watched(folder: &Path) -> Option<AsyncFd<OwnedFd>> {
+fn watched(folder: &Path) -> Option<Readable> {
     let inotify =
         inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok()?;
     // Records are linked in, or renamed in, whole.
@@ -62,5 +60,5 @@ fn watched(folder: &Path) -> Option<AsyncFd<OwnedFd>> {
         inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO,
     )
     .ok()?;
-    AsyncFd::new(inotify).ok()
+    Readable::watch(inotify).ok()
 }

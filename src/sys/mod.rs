@@ -7,6 +7,7 @@ pub mod fetch;
 pub mod fs;
 pub mod lock;
 pub mod output_fd;
+pub mod readable;
 pub mod sandbox;
 pub mod signal;
 mod syscall;

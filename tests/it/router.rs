@@ -364,7 +364,8 @@ fn chunked_bodies_pass_both_ways_with_their_trailers() {
     let front = Front::of(&app);
     let answer = front.tell(b"POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n");
     assert!(
-        answer.contains("transfer-encoding: chunked") && answer.contains("3\r\nabc\r\n0\r\nx-sum: 1\r\n"),
+        answer.contains("transfer-encoding: chunked")
+            && answer.contains("3\r\nabc\r\n0\r\nx-sum: 1\r\n"),
         "{answer}"
     );
 }
