@@ -197,8 +197,8 @@ mod tests {
     use std::os::unix::net::UnixListener;
     use std::path::Path;
 
-    use super::super::{Modes, unpack};
     use super::*;
+    use crate::archive::{Modes, unpack};
 
     struct Place {
         folder: tempfile::TempDir,

@@ -96,16 +96,22 @@ fn files(folder: &Path) -> Result<Vec<OsString>, PathError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     fn check(scripts: &[&str]) -> Result<Program, String> {
         let folder = tempfile::tempdir().unwrap();
         let mut paths = Vec::new();
         for (number, script) in scripts.iter().enumerate() {
-            let path = folder.path().join(number.to_string());
-            crate::sys::fs::write_atomic(&path, format!("#!/bin/sh\n{script}\n").as_bytes(), 0o755)
+            let text = folder.path().join("text");
+            crate::sys::fs::write_atomic(&text, format!("#!/bin/sh\n{script}\n").as_bytes(), 0o755)
                 .unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            // Written by another process: a test that forks just now would hold our descriptor, and
+            // the kernel executes no file that somebody may still write to.
+            let path = folder.path().join(number.to_string());
+            let copied = std::process::Command::new("install")
+                .arg(&text)
+                .arg(&path)
+                .status();
+            assert!(copied.unwrap().success());
             paths.push(path);
         }
         let env = BTreeMap::from([
