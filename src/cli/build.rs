@@ -33,7 +33,7 @@ pub(crate) fn run(settings: &Settings, typed: &Build) -> Result<u8, Failure> {
         .ui
         .answer(&json!({ "schema": 1, "app": app, "built": built }), |_| {
             built.slug.to_string()
-        });
+        })?;
     Ok(0)
 }
 
@@ -130,7 +130,7 @@ fn because(change: Change) -> &'static str {
     }
 }
 
-pub(crate) fn list_buildpacks(settings: &Settings) {
+pub(crate) fn list_buildpacks(settings: &Settings) -> Result<(), Failure> {
     let groups: Vec<Vec<Value>> = buildpacks::ORDER
         .iter()
         .map(|group| {
@@ -156,7 +156,7 @@ pub(crate) fn list_buildpacks(settings: &Settings) {
         .ui
         .answer(&json!({ "schema": 1, "order": groups }), |_| {
             table(&rows.collect::<Vec<_>>())
-        });
+        })
 }
 
 impl From<BuildError> for Failure {

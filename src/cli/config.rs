@@ -224,7 +224,7 @@ fn list(settings: &Settings, store: &Store, app: &AppName) -> Result<u8, Failure
             });
             table(&cells.collect::<Vec<_>>())
         },
-    );
+    )?;
     Ok(0)
 }
 
@@ -245,10 +245,9 @@ fn get(settings: &Settings, store: &Store, app: &AppName, key: &EnvKey) -> Resul
             .ui
             .answer(&json!({ "schema": 1, "key": key, "value": text }), |_| {
                 String::new()
-            });
+            })?;
     } else {
-        Ui::result_bytes(value.expose());
-        Ui::result("");
+        Ui::result(&[value.expose(), b"\n"].concat())?;
     }
     Ok(0)
 }
@@ -275,6 +274,6 @@ fn diff(
     let object = json!({ "schema": 1, "app": app, "from": from, "to": to, "config": changes });
     settings
         .ui
-        .answer(&object, |_| config_lines(&changes).join("\n"));
+        .answer(&object, |_| config_lines(&changes).join("\n"))?;
     Ok(0)
 }

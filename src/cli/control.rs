@@ -42,7 +42,7 @@ pub(crate) fn ps(settings: &Settings) -> Result<u8, Failure> {
             });
             table(&rows.collect::<Vec<_>>())
         },
-    );
+    )?;
     Ok(0)
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn scale(settings: &Settings, typed: &Scale) -> Result<u8, Failure> {
                     .collect::<Vec<_>>(),
             )
         },
-    );
+    )?;
     Ok(0)
 }
 

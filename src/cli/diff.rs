@@ -12,7 +12,7 @@ pub(crate) fn run(settings: &Settings, typed: &Diff) -> Result<u8, Failure> {
     let store = settings.open_store()?;
     let app = settings.app(&store)?;
     let diff = release::diff(&store, &app, (typed.from, typed.to), &mut |_| ())?;
-    settings.ui.answer(&diff, text);
+    settings.ui.answer(&diff, text)?;
     Ok(0)
 }
 

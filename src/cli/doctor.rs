@@ -65,7 +65,7 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
                 vec![check.what.to_owned(), state.to_owned(), check.found.clone()]
             });
             table(&rows.collect::<Vec<_>>())
-        });
+        })?;
     let is_bad = checks.iter().any(|check| check.state == State::Bad);
     Ok(if is_bad { exit::FAILED } else { 0 })
 }

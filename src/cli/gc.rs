@@ -28,7 +28,9 @@ pub(crate) fn run(settings: &Settings, typed: &Gc) -> Result<u8, Failure> {
         })?;
     }
     let object = json!({ "schema": 1, "dry_run": typed.dry_run, "plan": plan });
-    settings.ui.answer(&object, |_| text(&plan, typed.dry_run));
+    settings
+        .ui
+        .answer(&object, |_| text(&plan, typed.dry_run))?;
     Ok(0)
 }
 

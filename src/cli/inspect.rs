@@ -47,7 +47,7 @@ pub(crate) fn run(settings: &Settings, typed: &Inspect) -> Result<u8, Failure> {
     });
     settings
         .ui
-        .answer(&object, |_| text(&digest, &slug, &contents));
+        .answer(&object, |_| text(&digest, &slug, &contents))?;
     Ok(0)
 }
 

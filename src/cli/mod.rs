@@ -66,13 +66,7 @@ fn run(settings: &Settings, command: &Command) -> Result<u8, Failure> {
         Command::Verify(typed) => verify::run(settings, typed),
         Command::Gc(typed) => gc::run(settings, typed),
         Command::Doctor => doctor::run(settings),
-        Command::Buildpacks => {
-            build::list_buildpacks(settings);
-            Ok(0)
-        }
-        Command::Completions(typed) => {
-            completions::run(typed);
-            Ok(0)
-        }
+        Command::Buildpacks => build::list_buildpacks(settings).map(|()| 0),
+        Command::Completions(typed) => completions::run(typed).map(|()| 0),
     }
 }

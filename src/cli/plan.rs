@@ -21,7 +21,7 @@ pub(crate) fn run(settings: &Settings, typed: &Plan) -> Result<u8, Failure> {
         .ui
         .answer(&json!({ "schema": 1, "app": app, "plan": planned }), |_| {
             text(&planned)
-        });
+        })?;
     // The build would end so, too.
     Ok(if planned.problems.is_empty() {
         0

@@ -1,9 +1,9 @@
 //! `slug release`, `slug rollback`, and what every change of the ledger shares:
 //! plan, say, apply, follow.
 
-use serde_json::json;
+use serde::Serialize;
 use slug::archive::{self, Host};
-use slug::ident::{AppName, Digest};
+use slug::ident::{AppName, Digest, ReleaseVersion};
 use slug::release::{self, CommandOutcome, Planned, ReleaseError, ReleasePlan, Request};
 use slug::store::{ReleaseRecord, Store};
 
@@ -62,34 +62,78 @@ pub(crate) fn change(
     let message = options.message.as_deref();
     if options.dry_run {
         let planned = with_request(settings, store, app, message, |request| Ok(plan(request)?))?;
-        match &planned {
-            Planned::Unchanged(unchanged) => {
-                settings.ui.answer(unchanged, |_| no_change(unchanged));
-            }
-            Planned::Release(plan) => settings.ui.answer(plan, |plan| describe(plan)),
+        return match planned {
+            Planned::Unchanged(unchanged) => settings
+                .ui
+                .answer(&Answer::unchanged(&unchanged, true), |_| {
+                    no_change(&unchanged)
+                }),
+            Planned::Release(plan) => settings
+                .ui
+                .answer(&Answer::of(&plan, true), |_| describe(&plan)),
         }
-        return Ok(0);
+        .map(|()| 0);
     }
     match make(settings, store, app, message, plan)? {
         Made::Unchanged(unchanged) => {
             settings.ui.say(&no_change(&unchanged));
-            let version = unchanged.current.map(|version| version.to_string());
-            let object = json!({ "schema": 1, "app": app, "version": version, "made": false });
             settings
                 .ui
-                .answer(&object, |_| version.clone().unwrap_or_default());
+                .answer(&Answer::unchanged(&unchanged, false), |answer| {
+                    answer
+                        .version
+                        .map(|version| version.to_string())
+                        .unwrap_or_default()
+                })?;
         }
         Made::Release(plan) => {
             let version = plan.version;
-            let object =
-                json!({ "schema": 1, "app": app, "version": version, "made": true, "plan": plan });
-            settings.ui.answer(&object, |_| version.to_string());
+            settings
+                .ui
+                .answer(&Answer::of(&plan, false), |_| version.to_string())?;
             if !options.no_wait {
                 control::follow(settings, store, app, version)?;
             }
         }
     }
     Ok(0)
+}
+
+/// What `--json` prints of a command that makes a release: the same keys, whatever became of it.
+#[derive(Serialize)]
+struct Answer<'a> {
+    schema: u32,
+    app: &'a AppName,
+    dry_run: bool,
+    /// The release that was made, or would be; the current one, if there was nothing to change.
+    version: Option<ReleaseVersion>,
+    /// Was a release made?
+    made: bool,
+    plan: Option<&'a ReleasePlan>,
+}
+
+impl<'a> Answer<'a> {
+    fn of(plan: &'a ReleasePlan, dry_run: bool) -> Self {
+        Self {
+            schema: 1,
+            app: &plan.app,
+            dry_run,
+            version: Some(plan.version),
+            made: !dry_run,
+            plan: Some(plan),
+        }
+    }
+
+    fn unchanged(unchanged: &'a release::Unchanged, dry_run: bool) -> Self {
+        Self {
+            schema: 1,
+            app: &unchanged.app,
+            dry_run,
+            version: unchanged.current,
+            made: false,
+            plan: None,
+        }
+    }
 }
 
 enum Made {

@@ -34,14 +34,14 @@ pub(crate) fn run(settings: &Settings, typed: &Releases) -> Result<u8, Failure> 
                             .collect::<Vec<_>>(),
                     )
                 },
-            );
+            )?;
         }
         Some(ReleasesCommand::Show { version }) => {
             let release = ledger.get(*version)?;
             let object = json!({ "schema": 1, "release": object(&release, is_current(&release)) });
             settings
                 .ui
-                .answer(&object, |_| show(&release, is_current(&release)));
+                .answer(&object, |_| show(&release, is_current(&release)))?;
         }
     }
     Ok(0)

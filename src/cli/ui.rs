@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use serde::Serialize;
 
 use super::args::{Common, When};
+use super::report::Failure;
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,26 +55,33 @@ impl From<&Common> for Ui {
 }
 
 impl Ui {
-    /// A result. A reader that went away is no failure: what it wanted, it got.
-    pub(crate) fn result(text: &str) {
-        let _ = writeln!(io::stdout().lock(), "{text}");
-    }
-
-    /// A result, byte by byte.
-    pub(crate) fn result_bytes(bytes: &[u8]) {
+    /// A result, byte by byte. A reader that went away is no failure: what it wanted, it got.
+    /// Any other write that fails is one, or a script would go on with half a digest.
+    pub(crate) fn result(bytes: &[u8]) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        let _ = out.write_all(bytes).and_then(|()| out.flush());
+        match out.write_all(bytes).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(
+                format!("the result could not be written to standard output: {error}"),
+            )
+            .hint("what was asked for is done: only its result was not printed")),
+            _ => Ok(()),
+        }
     }
 
     /// The result as one JSON object if `--json` was typed, else as `text` says it.
-    pub(crate) fn answer<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) {
-        if self.json {
-            Self::result(&to_json(value));
+    pub(crate) fn answer<T: Serialize>(
+        &self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        let text = if self.json {
+            to_json(value)
         } else {
-            let text = text(value);
-            if !text.is_empty() {
-                Self::result(text.trim_end_matches('\n'));
-            }
+            text(value)
+        };
+        match text.trim_end_matches('\n') {
+            "" => Ok(()),
+            text => Self::result(format!("{text}\n").as_bytes()),
         }
     }
 

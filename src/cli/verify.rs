@@ -6,7 +6,7 @@ use slug::release;
 use slug::store::Store;
 
 use super::args::Verify;
-use super::report::{Failure, exit};
+use super::report::Failure;
 use super::settings::Settings;
 use super::slug_name;
 use super::ui::human_bytes;
@@ -15,7 +15,7 @@ pub(crate) fn run(settings: &Settings, typed: &Verify) -> Result<u8, Failure> {
     let store = settings.open_store()?;
     match &typed.slug {
         Some(named) => verify_slug(settings, &store, named),
-        None => Ok(verify_store(settings, &store)),
+        None => verify_store(settings, &store),
     }
 }
 
@@ -42,13 +42,13 @@ fn verify_slug(settings: &Settings, store: &Store, named: &str) -> Result<u8, Fa
     settings.ui.answer(
         &json!({ "schema": 1, "slug": digest, "findings": [] }),
         |_| format!("{digest}: verified"),
-    );
+    )?;
     Ok(0)
 }
 
 const REPAIR: &str = "bring the slug back with `slug release app.slug`, or build it again: the same source has the same digest";
 
-fn verify_store(settings: &Settings, store: &Store) -> u8 {
+fn verify_store(settings: &Settings, store: &Store) -> Result<u8, Failure> {
     let mut bytes = 0;
     let findings = release::verify(store, &mut |read| bytes += read);
     settings.ui.answer(
@@ -59,20 +59,22 @@ fn verify_store(settings: &Settings, store: &Store) -> u8 {
                     .iter()
                     .map(ToString::to_string)
                     .collect::<Vec<_>>()
-                    .join(
-                        "
-",
-                    );
+                    .join("\n");
             }
             format!(
                 "verified: {} of blobs, every ledger, every config",
                 human_bytes(bytes)
             )
         },
-    );
+    )?;
     if findings.is_empty() {
-        0
-    } else {
-        exit::REFUSED
+        return Ok(0);
     }
+    Err(Failure::refused(format!(
+        "the store is not as it was written: {} found",
+        findings.len()
+    ))
+    .unchanged("nothing was repaired or removed")
+    .hint(REPAIR)
+    .hint("records and config come back from a backup only"))
 }

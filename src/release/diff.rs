@@ -95,10 +95,8 @@ pub struct ReleaseDiff {
     /// The later.
     pub to: ReleaseVersion,
     /// Of the earlier.
-    #[serde(rename = "fromSlug")]
     pub from_slug: Option<Digest>,
     /// Of the later.
-    #[serde(rename = "toSlug")]
     pub to_slug: Option<Digest>,
     /// Files and links, by their path in the slug: another content, kind or exec bit is a change.
     pub files: Changes<String>,
@@ -116,10 +114,8 @@ pub struct BaseDiff {
     /// Shared libraries, by their `SONAME`.
     pub libraries: Changes<String>,
     /// The lowest glibc, of the earlier.
-    #[serde(rename = "fromGlibc")]
     pub from_glibc: Option<String>,
     /// The lowest glibc, of the later.
-    #[serde(rename = "toGlibc")]
     pub to_glibc: Option<String>,
 }
 

@@ -53,23 +53,18 @@ pub struct ReleasePlan {
     /// The current release, which it takes the place of.
     pub replaces: Option<ReleaseVersion>,
     /// Does it run another slug than the current one?
-    #[serde(rename = "slugChanged")]
     pub slug_changed: bool,
     /// What changes in the config vars, by name.
     pub config: Changes<EnvKey>,
     /// What will run, with the new slug and config, before it succeeds.
-    #[serde(rename = "releaseCommand")]
     pub release_command: Option<Vec<String>>,
     /// Process types that the current release has not.
-    #[serde(rename = "processesAdded")]
     pub processes_added: Vec<ProcessType>,
     /// Process types that only the current release has.
-    #[serde(rename = "processesRemoved")]
     pub processes_removed: Vec<ProcessType>,
     /// The layers on this host.
     pub layers: LayerEffect,
     /// The releases that can be rolled back to afterwards, newest first, of the ten newest.
-    #[serde(rename = "rollbackTargets")]
     pub rollback_targets: Vec<ReleaseVersion>,
     /// Releases whose maker seems to have died: they will be recorded as failed, if nobody holds the lock.
     pub interrupted: Vec<ReleaseVersion>,
@@ -85,10 +80,8 @@ pub struct LayerEffect {
     /// Layers that are not.
     pub unpacked: usize,
     /// What unpacking writes, in bytes of tar.
-    #[serde(rename = "unpackedBytes")]
     pub unpacked_bytes: u64,
     /// What is free on the disk of this host's layers before that, in bytes.
-    #[serde(rename = "diskFreeBytes")]
     pub disk_free_bytes: u64,
 }
 

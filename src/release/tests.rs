@@ -574,7 +574,7 @@ fn a_plan_writes_nothing_and_tells_every_effect_but_no_value() {
     let json = serde_json::to_value(&plan).unwrap();
     let expected = serde_json::json!({"added": ["NEW"], "removed": ["GONE"], "changed": ["KEPT"]});
     assert_eq!(json["config"], expected);
-    assert_eq!(json["rollbackTargets"], serde_json::json!(["v2", "v1"]));
+    assert_eq!(json["rollback_targets"], serde_json::json!(["v2", "v1"]));
     assert_eq!(
         (&json["version"], &json["replaces"]),
         (&serde_json::json!("v3"), &serde_json::json!("v2"))
@@ -583,7 +583,7 @@ fn a_plan_writes_nothing_and_tells_every_effect_but_no_value() {
     let two = world.slug_of(&[("c", "")], &["web: c", "clock: d"], |_| {});
     let deploy = serde_json::to_value(release(world.plan_deploy(&two))).unwrap();
     assert_eq!(
-        (&deploy["processesAdded"], &deploy["processesRemoved"]),
+        (&deploy["processes_added"], &deploy["processes_removed"]),
         (
             &serde_json::json!(["clock"]),
             &serde_json::json!(["worker"])

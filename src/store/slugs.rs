@@ -20,7 +20,6 @@ pub struct SlugPointer {
     /// The digest of its manifest.
     pub manifest: Digest,
     /// The size of its manifest, in bytes.
-    #[serde(rename = "manifestBytes")]
     pub manifest_bytes: u64,
 }
 
