@@ -3,6 +3,7 @@
 
 mod grammar;
 
+use crate::buildpack::author::AuthoredLaunch;
 use crate::buildpack::author::AuthoredProcess;
 use crate::buildpack::author::BuildContext;
 use crate::buildpack::author::BuiltIn;
@@ -49,7 +50,10 @@ fn detect(context: &DetectContext) -> Result<Detected, Failure> {
 
 fn build(context: &BuildContext) -> Result<(), Failure> {
     let text = read_text(&context.app.join(FILE))?.unwrap_or_default();
-    context.launch(&processes(&grammar::parse(&text)))
+    context.launch(&AuthoredLaunch {
+        processes: processes(&grammar::parse(&text)),
+        ..AuthoredLaunch::default()
+    })
 }
 
 /// `web` is the default, or the one process that is neither `web` nor `release`.

@@ -28,11 +28,14 @@ impl HostPython {
     }
 }
 
-/// Every interpreter below these prefixes and `/usr`, one for each version: the first prefix wins.
+/// What a distribution and an administrator (or a container image of Python) install into.
+const USUAL: [&str; 2] = ["/usr/local", "/usr"];
+
+/// Every interpreter below these prefixes and the usual ones, one for each version: the first prefix wins.
 pub(super) fn interpreters(prefixes: &[PathBuf]) -> BTreeMap<Version, HostPython> {
     let mut found = BTreeMap::new();
-    let usr = PathBuf::from("/usr");
-    for prefix in prefixes.iter().chain([&usr]) {
+    let usual = USUAL.map(PathBuf::from);
+    for prefix in prefixes.iter().chain(&usual) {
         for program in programs(prefix) {
             if let Some(version) = version(prefix, &program) {
                 let python = HostPython {

@@ -123,6 +123,7 @@ impl Inventory {
             name: "uv".to_owned(),
             version: file.uv.version,
             required: true,
+            instead: None,
             sources,
         };
         Ok(Self { pythons, uv })
@@ -134,8 +135,8 @@ fn digest(hex: &str) -> Result<Digest, String> {
 }
 
 impl Official {
-    /// What the platform shall fetch.
-    pub(super) fn artifact(&self, required: bool) -> Artifact {
+    /// What the platform shall fetch; it has to be had unless there is something else to take.
+    pub(super) fn artifact(&self, instead: Option<String>) -> Artifact {
         let source = Source {
             url: Some(self.url.clone()),
             purl: None,
@@ -145,7 +146,8 @@ impl Official {
         Artifact {
             name: "python".to_owned(),
             version: self.version.to_string(),
-            required,
+            required: instead.is_some(),
+            instead,
             sources: vec![source],
         }
     }

@@ -12,7 +12,7 @@ use crate::ident::Digest;
 use super::manager::Manager;
 
 /// Counts the changes of how layers are made: a new number drops every cached one.
-pub(super) const RECIPE: u32 = 1;
+pub(super) const RECIPE: u32 = 2;
 
 /// What the interpreter's layer was made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub(super) struct PythonKey {
     pub(super) recipe: u32,
     /// `3.12.14`.
     pub(super) version: String,
-    /// `python-build-standalone sha256:…`, or `host sha256:…` with the digest of the program.
+    /// `python-build-standalone, sha256:…`, or `host copy, sha256:…` with the digest of the program.
     pub(super) origin: String,
     pub(super) target: BuildTarget,
 }
@@ -136,7 +136,7 @@ mod tests {
         let python = PythonKey {
             recipe: RECIPE,
             version: "3.12.1".to_owned(),
-            origin: "host x".to_owned(),
+            origin: "host copy, x".to_owned(),
             target,
         };
         let inputs = BTreeMap::from([("requirements.txt".to_owned(), Digest::of(b"a"))]);

@@ -141,6 +141,18 @@ impl AppFiles {
         runtime || SIGNS.iter().chain(&MISSPELT).any(|name| self.has(name))
     }
 
+    /// The files that cannot be read as text.
+    pub(super) fn not_utf8(&self) -> Vec<String> {
+        let bad = self
+            .texts
+            .iter()
+            .filter(|(_, text)| text.contains(['\u{fffd}', '\0']));
+        bad.map(|(name, _)| {
+            format!("{name} is not UTF-8 (PowerShell's `>` writes UTF-16): save it as UTF-8")
+        })
+        .collect()
+    }
+
     /// Which manager the app uses, or why that cannot be said.
     pub(super) fn managed(&self) -> Result<Managed, String> {
         let locks: Vec<&str> = LOCKS.into_iter().filter(|name| self.has(name)).collect();

@@ -8,14 +8,18 @@
 
 mod bytecode;
 mod django;
+mod folder;
 mod host;
+mod host_copy;
 mod interpreter;
 mod inventory;
 mod key;
 mod manager;
+mod official;
 mod process;
 mod relocate;
 mod requirements;
+mod sysconfig;
 mod tree;
 mod uv;
 mod venv;
@@ -30,6 +34,8 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::buildpack::author::At as _;
+use crate::buildpack::author::AuthoredLabel;
+use crate::buildpack::author::AuthoredLaunch;
 use crate::buildpack::author::AuthoredProcess;
 use crate::buildpack::author::BuildContext;
 use crate::buildpack::author::BuiltIn;
@@ -70,7 +76,12 @@ struct Resolved {
     official: Option<String>,
     /// The host's version to take otherwise.
     host: Option<String>,
+    /// The places that ask for a version: `.python-version:1`.
+    asked_by: Vec<String>,
 }
+
+/// The label that says which Python the slug has, and where that came from.
+const RUNTIME_LABEL: &str = "slug.runtime.python";
 
 fn detect(context: &DetectContext) -> Result<Detected, Failure> {
     let files = app_files(context)?;
@@ -113,6 +124,7 @@ fn resolve(
             "the build's environment sets {name}, which would install somewhere else: unset it"
         ));
     }
+    plan.problems.extend(files.not_utf8());
     let managed = files
         .managed()
         .map_err(|problem| plan.problems.push(problem))
@@ -125,8 +137,9 @@ fn resolve(
         .chain(hosts.keys())
         .cloned()
         .collect();
+    let on_host: Vec<Version> = hosts.keys().cloned().collect();
     let chosen = if problems.is_empty() {
-        version::choose(&requests, &known)
+        version::choose(&requests, &known, &on_host)
     } else {
         Err(problems)
     };
@@ -145,8 +158,11 @@ fn resolve(
     let host = fitting.iter().find(|version| hosts.contains_key(version));
     // A host's newer version than any official one goes before it: nothing older is taken where something newer can be had.
     let official = official.filter(|official| host.is_none_or(|host| official.version >= *host));
-    plan.artifacts
-        .extend(official.map(|official| official.artifact(host.is_none())));
+    plan.artifacts.extend(
+        official.map(|official| {
+            official.artifact(host.is_none().then(|| instead(&requests, &on_host)))
+        }),
+    );
     if manager != Manager::Nothing {
         plan.artifacts.push(inventory.uv.clone());
     }
@@ -164,9 +180,24 @@ fn resolve(
         is_package: files.is_package(manager),
         official: official.map(|official| text(&official.version)),
         host: host.map(text),
+        asked_by: requests.iter().map(Request::place).collect(),
     };
     plan.resolved = toml::Table::try_from(resolved).map_err(|error| Failure(error.to_string()))?;
     Ok(plan)
+}
+
+/// What to do if the official build cannot be had and no version of this host is allowed.
+fn instead(requests: &[Request], on_host: &[Version]) -> String {
+    let asked: Vec<String> = requests.iter().map(Request::place).collect();
+    if on_host.is_empty() {
+        return "this host has no Python to copy: install one of that version (`uv python install`, or pyenv)"
+            .to_owned();
+    }
+    format!(
+        "this host has Python {}: ask for one of these instead in {}, or install one that fits (`uv python install`, or pyenv)",
+        version::listed(on_host),
+        asked.join(" and ")
+    )
 }
 
 fn describe(plan: &mut PlanMetadata, manager: Manager, requests: &[Request], ways: &[String]) {
@@ -226,7 +257,23 @@ fn build(context: &BuildContext) -> Result<(), Failure> {
     } else {
         web(context, venv.as_ref(), project)?
     };
-    context.launch(web.as_slice())
+    context.launch(&AuthoredLaunch {
+        labels: vec![runtime(&python.key, &resolved.asked_by)],
+        processes: web.into_iter().collect(),
+    })
+}
+
+/// `3.12.1 (host copy, sha256:…; asked for by .python-version:1)`.
+fn runtime(key: &PythonKey, asked_by: &[String]) -> AuthoredLabel {
+    let asked = if asked_by.is_empty() {
+        "no file asks for a version".to_owned()
+    } else {
+        format!("asked for by {}", asked_by.join(", "))
+    };
+    AuthoredLabel {
+        key: RUNTIME_LABEL.to_owned(),
+        value: format!("{} ({}; {asked})", key.version, key.origin),
+    }
 }
 
 fn origins(context: &BuildContext, resolved: &Resolved) -> Origins {
@@ -335,13 +382,17 @@ fn web(
     let installed = venv
         .map(|venv| venv.installed.iter().map(String::as_str).collect())
         .unwrap_or_default();
-    let web = process::web(&process::App {
+    let app = process::App {
         installed,
         files,
         django,
-    })
-    .map_err(Failure)?;
-    match web {
+    };
+    if let Some((name, file)) = process::undeclared(&app) {
+        context.say(&format!(
+            "warning: {file} imports {name}, but no file says that the app needs it: write requirements.txt"
+        ));
+    }
+    match process::web(&app).map_err(Failure)? {
         None => {
             context
                 .say("warning: nothing says how to start this app: write a Procfile with `web: …`");
@@ -438,6 +489,52 @@ mod tests {
             "None Some(\"3.9.18\") ",
         );
         check(&[("app.py", "")], &["3.99.0"], "None Some(\"3.99.0\") ");
+    }
+
+    #[test]
+    fn a_slug_says_its_python_and_who_asked_for_it() {
+        let key = PythonKey {
+            recipe: key::RECIPE,
+            version: "3.12.1".to_owned(),
+            origin: "host copy, sha256:00".to_owned(),
+            target: crate::buildpack::author::BuildTarget::default(),
+        };
+        let value = |asked_by: &[&str]| {
+            runtime(
+                &key,
+                &asked_by.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            )
+            .value
+        };
+        assert_eq!(
+            value(&[".python-version:1", "pyproject.toml:4"]),
+            "3.12.1 (host copy, sha256:00; asked for by .python-version:1, pyproject.toml:4)"
+        );
+        assert_eq!(
+            value(&[]),
+            "3.12.1 (host copy, sha256:00; no file asks for a version)"
+        );
+    }
+
+    #[test]
+    fn what_this_host_could_offer_is_said_with_what_cannot_be_had() {
+        let (requests, _) =
+            version::requests(&BTreeMap::from([(".python-version", "3.12".to_owned())]));
+        let versions = ["3.10.13".parse().unwrap(), "3.11.2".parse().unwrap()];
+        assert!(instead(&requests, &versions).starts_with(
+            "this host has Python 3.10.13, 3.11.2: ask for one of these instead in .python-version:1"
+        ));
+        assert!(instead(&requests, &[]).starts_with("this host has no Python to copy"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_utf_8_is_named() {
+        let utf_16 = String::from_utf8_lossy(b"\xff\xfef\0l\0").into_owned();
+        check(
+            &[("requirements.txt", &utf_16)],
+            &[],
+            "requirements.txt is not UTF-8",
+        );
     }
 
     #[test]

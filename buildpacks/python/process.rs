@@ -53,6 +53,8 @@ const LIKELY: [&str; 9] = [
     "web.py",
     "__init__.py",
 ];
+/// Functions that make the app's object.
+const FACTORIES: [&str; 2] = ["create_app", "make_app"];
 /// Scripts that are started as they are.
 const SCRIPTS: [&str; 3] = ["app.py", "main.py", "server.py"];
 
@@ -83,6 +85,23 @@ pub(super) fn web(app: &App<'_>) -> Result<Option<Web>, String> {
         command: vec!["python".to_owned(), (*script).to_owned()],
         why: format!("the script {script}"),
     }))
+}
+
+/// A framework that the code imports although nothing is installed, and the file that does.
+pub(super) fn undeclared(app: &App<'_>) -> Option<(&'static str, String)> {
+    if !app.installed.is_empty() {
+        return None;
+    }
+    let names = FRAMEWORKS.iter().map(|(distribution, ..)| *distribution);
+    names.chain(["django"]).find_map(|name| {
+        let imports = |line: &str| {
+            let mut words = line.split([' ', '.', ',']);
+            matches!(words.next(), Some("import" | "from")) && words.next() == Some(name)
+        };
+        let mut files = app.files.iter();
+        let (file, _) = files.find(|(_, text)| text.lines().any(imports))?;
+        Some((name, file.clone()))
+    })
 }
 
 fn django(app: &App<'_>, project: &Project) -> Result<Web, String> {
@@ -256,14 +275,22 @@ fn object(app: &App<'_>, class: &str) -> Option<(String, String)> {
     let made = files
         .iter()
         .find_map(|file| Some(((*file).clone(), assigned(&app.files[*file], class)?)));
-    made.or_else(|| {
+    let called = || {
+        files.iter().find_map(|file| {
+            let text = &app.files[*file];
+            FACTORIES
+                .iter()
+                .find_map(|name| Some(((*file).clone(), assigned(text, name)?)))
+        })
+    };
+    made.or_else(called).or_else(|| {
         files
             .iter()
             .find_map(|file| Some(((*file).clone(), factory(&app.files[*file], class)?)))
     })
 }
 
-/// `app = Flask(`, `app: FastAPI = fastapi.FastAPI(` at the beginning of a line.
+/// `app = Flask(`, `app: FastAPI = fastapi.FastAPI(`, `app = create_app(` at the beginning of a line.
 fn assigned(text: &str, class: &str) -> Option<String> {
     text.lines().find_map(|line| {
         let (left, right) = line.split_once('=')?;
@@ -277,8 +304,7 @@ fn assigned(text: &str, class: &str) -> Option<String> {
 /// `def create_app(` in a file that makes an object of the class.
 fn factory(text: &str, class: &str) -> Option<String> {
     let makes = text.contains(&format!("{class}("));
-    let names = ["create_app", "make_app"];
-    let name = names.iter().find(|name| {
+    let name = FACTORIES.iter().find(|name| {
         text.lines()
             .any(|line| line.starts_with(&format!("def {name}(")))
     })?;

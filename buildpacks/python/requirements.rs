@@ -79,18 +79,38 @@ fn follow(app: &Path, first: &str, inputs: &mut BTreeMap<String, Digest>) -> Res
             continue;
         };
         inputs.insert(name, Digest::of(text.as_bytes()));
-        for line in references(&text) {
-            match line {
+        let here = |line: u64| format!("{name}:{line}", name = file.display());
+        for (line, reference) in references(&text) {
+            match reference {
                 Reference::File(path) => {
-                    queue.push(plain(&file.parent().unwrap_or(Path::new("")).join(path)));
+                    let path = file.parent().unwrap_or(Path::new("")).join(path);
+                    queue.push(inside(&path, &here(line))?);
                 }
                 Reference::Local { path, in_place } => {
-                    add_local(app, Path::new(&path), in_place, inputs)?;
+                    add_local(
+                        app,
+                        &inside(Path::new(&path), &here(line))?,
+                        in_place,
+                        inputs,
+                    )?;
                 }
             }
         }
     }
     Ok(())
+}
+
+/// The path below the app. Error: it leads out of the app.
+fn inside(path: &Path, place: &str) -> Result<PathBuf, Failure> {
+    let plain = plain(path);
+    if plain.starts_with("..") {
+        return Err(Failure(format!(
+            "{place}: `{}` lies outside the app: a build sees nothing but the app's folder. \
+             Move it in, or build the folder above with a requirements.txt of its own",
+            path.display()
+        )));
+    }
+    Ok(plain)
 }
 
 /// `deps/../a.txt` → `a.txt`: one name for one file.
@@ -143,8 +163,8 @@ enum Reference {
     Local { path: String, in_place: bool },
 }
 
-/// What a requirements file names on this machine.
-fn references(text: &str) -> Vec<Reference> {
+/// What a requirements file names on this machine, and in which lines.
+fn references(text: &str) -> Vec<(u64, Reference)> {
     let option = |line: &str, names: &[&str]| {
         let value = names.iter().find_map(|name| {
             line.strip_prefix(name)
@@ -152,13 +172,13 @@ fn references(text: &str) -> Vec<Reference> {
         });
         value.map(|value| value.trim_start_matches([' ', '\t', '=']).to_owned())
     };
-    let lines = text
-        .lines()
-        .map(|line| line.split(" #").next().unwrap_or_default().trim());
+    let lines = (1..)
+        .zip(text.lines())
+        .map(|(number, line)| (number, line.split(" #").next().unwrap_or_default().trim()));
     let mut found = Vec::new();
-    for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
         if let Some(file) = option(line, &["-r", "--requirement", "-c", "--constraint"]) {
-            found.push(Reference::File(file));
+            found.push((number, Reference::File(file)));
             continue;
         }
         let (requirement, in_place) = match option(line, &["-e", "--editable"]) {
@@ -172,10 +192,8 @@ fn references(text: &str) -> Vec<Reference> {
         let path = path.split(" --").next().unwrap_or_default().trim();
         let local = path.strip_prefix("file:").unwrap_or(path);
         if local.starts_with('.') || (path.starts_with("file:") && !local.starts_with('/')) {
-            found.push(Reference::Local {
-                path: local.to_owned(),
-                in_place,
-            });
+            let path = local.to_owned();
+            found.push((number, Reference::Local { path, in_place }));
         }
     }
     found
@@ -218,12 +236,12 @@ mod tests {
         };
         let file = |path: &str| Reference::File(path.to_owned());
         let expect = [
-            file("base.txt"),
-            file("c.txt"),
-            local("./lib", true),
-            local("./wheels/a.whl", false),
-            local("b", false),
-            local("./c", false),
+            (2, file("base.txt")),
+            (3, file("c.txt")),
+            (5, local("./lib", true)),
+            (6, local("./wheels/a.whl", false)),
+            (7, local("b", false)),
+            (8, local("./c", false)),
         ];
         assert_eq!(references(text), expect);
     }
@@ -263,6 +281,29 @@ mod tests {
                 counts,
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn what_lies_outside_the_app_is_refused_by_line() {
+        let app = tempfile::tempdir().unwrap();
+        for (text, expect) in [
+            (
+                "flask\n-e ../lib\n",
+                Some("requirements.txt:2: `../lib` lies outside the app"),
+            ),
+            (
+                "-r ../common.txt\n",
+                Some("requirements.txt:1: `../common.txt`"),
+            ),
+            ("-r a/../own.txt\n./a/../lib\n", None),
+        ] {
+            write(&app.path().join("requirements.txt"), text.as_bytes()).unwrap();
+            match (inputs(Manager::Requirements, app.path()), expect) {
+                (Ok(_), None) => {}
+                (Err(Failure(why)), Some(expect)) => assert!(why.contains(expect), "{why}"),
+                (found, _) => panic!("{text}: {found:?}"),
+            }
         }
     }
 

@@ -19,9 +19,14 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// `.python-version:1`.
+    pub(super) fn place(&self) -> String {
+        format!("{}:{}", self.file, self.line)
+    }
+
     /// `.python-version:1 asks for Python 3.12`.
     fn words(&self) -> String {
-        format!("{}:{} asks for Python {}", self.file, self.line, self.text)
+        format!("{} asks for Python {}", self.place(), self.text)
     }
 
     /// The one version, if it names one with its patch.
@@ -141,8 +146,12 @@ fn requires_python(file: &'static str, text: &str) -> Option<Result<Request, Str
 }
 
 /// The version that is taken, newest first in `known`; `known` holds what can be had, from anywhere.
-/// Errors: two files that no version pleases; nothing known that is asked for.
-pub(super) fn choose(requests: &[Request], known: &[Version]) -> Result<Vec<Version>, Vec<String>> {
+/// `on_host` are those of them that lie on this machine. Errors: two files that no version pleases; nothing known that is asked for.
+pub(super) fn choose(
+    requests: &[Request],
+    known: &[Version],
+    on_host: &[Version],
+) -> Result<Vec<Version>, Vec<String>> {
     let conflicts = conflicts(requests, known);
     if !conflicts.is_empty() {
         return Err(conflicts);
@@ -156,10 +165,19 @@ pub(super) fn choose(requests: &[Request], known: &[Version]) -> Result<Vec<Vers
     fitting.sort_by(|one, other| other.cmp(one));
     fitting.dedup();
     if fitting.is_empty() {
-        Err(vec![not_to_be_had(requests, known)])
+        Err(vec![not_to_be_had(requests, known, on_host)])
     } else {
         Ok(fitting)
     }
+}
+
+/// `3.11.2, 3.12.1`.
+pub(super) fn listed(versions: &[Version]) -> String {
+    if versions.is_empty() {
+        return "none".to_owned();
+    }
+    let texts: Vec<String> = versions.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }
 
 /// Pairs of requests that no version pleases, of those that can be had or that are named outright.
@@ -188,7 +206,7 @@ fn conflicts(requests: &[Request], known: &[Version]) -> Vec<String> {
     conflicts
 }
 
-fn not_to_be_had(requests: &[Request], known: &[Version]) -> String {
+fn not_to_be_had(requests: &[Request], known: &[Version], on_host: &[Version]) -> String {
     let asked: Vec<String> = requests.iter().map(Request::words).collect();
     let mut newest: BTreeMap<u64, &Version> = BTreeMap::new();
     for version in known {
@@ -201,9 +219,10 @@ fn not_to_be_had(requests: &[Request], known: &[Version]) -> String {
     let newest: Vec<String> = newest.values().map(ToString::to_string).collect();
     format!(
         "{}, which cannot be had: there is no official build of it in the inventory, and this host has none. \
-         The newest of each minor version that can be had: {}",
+         Ask there for one that can be had. The newest of each minor version: {}. On this host: {}",
         asked.join(" and "),
-        newest.join(", ")
+        newest.join(", "),
+        listed(on_host)
     )
 }
 
@@ -222,7 +241,7 @@ mod tests {
             .collect();
         let (requests, problems) = requests(&files);
         let chosen = if problems.is_empty() {
-            choose(&requests, &known)
+            choose(&requests, &known, &known[4..5])
         } else {
             Err(problems)
         };
@@ -316,7 +335,7 @@ mod tests {
         );
         check(
             &[(".python-version", "3.9")],
-            Err("3.10.13, 3.11.7, 3.12.14, 3.13.15, 3.14.7"),
+            Err("3.10.13, 3.11.7, 3.12.14, 3.13.15, 3.14.7. On this host: 3.12.1"),
         );
         for bad in ["pypy3.10-7.3", "3.13t", "system", "three", "3.1.2.3", "3."] {
             check(&[(".python-version", bad)], Err(".python-version:1: `"));

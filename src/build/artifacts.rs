@@ -162,6 +162,7 @@ mod tests {
             name: name.to_owned(),
             version: "1".to_owned(),
             required,
+            instead: None,
             sources: vec![source],
         }
     }

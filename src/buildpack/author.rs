@@ -169,6 +169,24 @@ pub struct AuthoredProcess {
     pub default: bool,
 }
 
+/// A label of the slug.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuthoredLabel {
+    /// `slug.runtime.python`.
+    pub key: String,
+    /// For people.
+    pub value: String,
+}
+
+/// `launch.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AuthoredLaunch {
+    /// What the slug says of itself.
+    pub labels: Vec<AuthoredLabel>,
+    /// Its process types.
+    pub processes: Vec<AuthoredProcess>,
+}
+
 /// One folder of `/layers/<buildpack>`, and the file beside it.
 #[derive(Clone, Debug)]
 pub struct AuthoredLayer {
@@ -275,12 +293,8 @@ impl BuildContext {
     }
 
     /// Writes `launch.toml`.
-    pub fn launch(&self, processes: &[AuthoredProcess]) -> Result<(), Failure> {
-        #[derive(Serialize)]
-        struct Launch<'a> {
-            processes: &'a [AuthoredProcess],
-        }
-        write_toml(&self.layers.join("launch.toml"), &Launch { processes })
+    pub fn launch(&self, launch: &AuthoredLaunch) -> Result<(), Failure> {
+        write_toml(&self.layers.join("launch.toml"), launch)
     }
 
     /// Runs a program with the environment of `command` alone, its output indented in the log.
@@ -516,6 +530,10 @@ fn detect(built_in: &BuiltIn, context: &DetectContext, plan: &Path) -> Result<Ex
     match (built_in.detect)(context)? {
         Detected::No => Ok(ExitCode::from(EXIT_DETECT_FAIL)),
         Detected::Yes(metadata) => {
+            // `slug` says them itself; any other platform shows what detect says.
+            for warning in &metadata.warnings {
+                say(&format!("warning: {warning}"));
+            }
             let requires = [Require {
                 name,
                 metadata: &metadata,
@@ -565,9 +583,6 @@ fn read_plan(built_in: &BuiltIn, path: &Path) -> Result<PlanMetadata, Failure> {
 fn build(built_in: &BuiltIn, context: &BuildContext) -> Result<ExitCode, Failure> {
     for evidence in &context.plan.evidence {
         say(&format!("{evidence}"));
-    }
-    for warning in &context.plan.warnings {
-        say(&format!("warning: {warning}"));
     }
     if !context.plan.problems.is_empty() {
         return Err(Failure(context.plan.problems.join("\n\n")));

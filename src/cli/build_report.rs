@@ -40,7 +40,10 @@ pub(crate) fn word(error: BuildError) -> Failure {
                 let tried = error.tried.iter().map(|(place, why)| format!("  {place}: {why}"));
                 std::iter::once(format!("{} {}:", error.name, error.version)).chain(tried.collect::<Vec<_>>())
             });
-            what.detail(tried.collect::<Vec<_>>().join("\n"))
+            let instead = missing.iter().filter_map(|error| error.instead.clone());
+            let told = what.detail(tried.collect::<Vec<_>>().join("\n"));
+            instead
+                .fold(told, super::report::Failure::hint)
                 .hint("a mirror of your own can be named: `slug build --mirror URL|DIR`")
         }
         BuildError::BuildFailed { tail, .. } => {

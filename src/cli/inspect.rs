@@ -1,5 +1,6 @@
 //! `slug inspect`: what is in a slug.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::json;
@@ -14,6 +15,8 @@ use super::settings::Settings;
 use super::slug_name;
 use super::ui::{Text, human_bytes};
 
+/// What the labels begin with by which buildpacks say which runtimes are in the slug, and where they came from.
+const RUNTIME: &str = "slug.runtime.";
 /// How many of the largest paths are told.
 const LARGEST_PATHS: usize = 10;
 
@@ -40,6 +43,7 @@ pub(crate) fn run(settings: &Settings, typed: &Inspect) -> Result<u8, Failure> {
         "target": slug.target,
         "processes": slug.processes,
         "buildpacks": slug.buildpacks,
+        "runtimes": runtimes(&slug).collect::<BTreeMap<_, _>>(),
         "layers": slug.layers.iter().map(|(kind, layer)| json!({ "holds": kind, "layer": layer })).collect::<Vec<_>>(),
         "largest": contents.iter().map(|(path, bytes)| json!({ "path": path, "bytes": bytes })).collect::<Vec<_>>(),
         "base": slug.base,
@@ -113,6 +117,11 @@ fn text(digest: &Digest, slug: &Slug, largest: &[(String, u64)]) -> String {
         target.os, target.arch, target.distro_name, target.distro_version
     ));
     text.line(format!("built by  {}", buildpacks.join(", ")));
+    text.line("\nruntimes");
+    text.table(
+        runtimes(slug)
+            .map(|(name, value)| vec![format!("  {name}"), value.escape_debug().to_string()]),
+    );
     text.line("\nprocesses");
     text.table(slug.processes.iter().map(process_row));
     text.line("\nlayers");
@@ -147,9 +156,16 @@ fn text(digest: &Digest, slug: &Slug, largest: &[(String, u64)]) -> String {
     text.table(
         slug.labels
             .iter()
+            .filter(|(key, _)| !key.starts_with(RUNTIME))
             .map(|(key, value)| vec![format!("  {key}"), value.escape_debug().to_string()]),
     );
     text.into_string()
+}
+
+/// `python`, `3.12.1 (host copy, sha256:…; asked for by .python-version:1)`.
+fn runtimes(slug: &Slug) -> impl Iterator<Item = (&str, &str)> {
+    let labels = slug.labels.iter();
+    labels.filter_map(|(key, value)| Some((key.strip_prefix(RUNTIME)?, value.as_str())))
 }
 
 fn process_row(process: &SlugProcess) -> Vec<String> {

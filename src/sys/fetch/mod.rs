@@ -35,6 +35,9 @@ pub struct Artifact {
     pub version: String,
     /// Without it the build cannot go on. `false`: the buildpack has another way, and says so.
     pub required: bool,
+    /// For people: what they can do if it cannot be had, where the buildpack knows something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead: Option<String>,
     /// Where it is to be had, the official place first. Each has its own bytes.
     pub sources: Vec<Source>,
 }
@@ -84,6 +87,8 @@ pub struct FetchError {
     pub version: String,
     /// Each place that was asked, and what it answered. No credentials of a URL.
     pub tried: Vec<(String, String)>,
+    /// What the artifact says can be done instead.
+    pub instead: Option<String>,
 }
 
 /// What happens during a fetch.
@@ -171,6 +176,7 @@ impl Fetcher {
             name: artifact.name.clone(),
             version: artifact.version.clone(),
             tried,
+            instead: artifact.instead.clone(),
         })
     }
 
@@ -351,6 +357,7 @@ mod tests {
             name: "tool".to_owned(),
             version: "1".to_owned(),
             required: true,
+            instead: None,
             sources: vec![source],
         }
     }
