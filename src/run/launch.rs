@@ -36,6 +36,7 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::sys::PathError;
 use crate::sys::clock::Timestamp;
+use crate::sys::fs::create_dir_durable;
 use crate::sys::sandbox::Mount;
 use crate::sys::sandbox::Network;
 use crate::sys::sandbox::Program;
@@ -164,7 +165,7 @@ impl Loaded {
             released_at: record.at,
             config: store.unseal(&record.app, &record.config)?,
             uid: uid(store, &record.app)?,
-            mounts: mounts(&unpacked, &layers),
+            mounts: mounts(&unpacked, &layers, empty_folder(store)?.as_deref()),
             layers,
             slug,
         })
@@ -380,7 +381,12 @@ fn launch_layers(
 }
 
 /// Every layer at its fixed path, read-only; the app's slices over one another; and a home.
-fn mounts(unpacked: &[(LayerKind, PathBuf)], layers: &[Vec<LaunchLayer>]) -> Vec<Mount> {
+/// `empty` is given to root: see `sealed`.
+fn mounts(
+    unpacked: &[(LayerKind, PathBuf)],
+    layers: &[Vec<LaunchLayer>],
+    empty: Option<&Path>,
+) -> Vec<Mount> {
     let is_app = |(kind, _): &&(LayerKind, PathBuf)| matches!(kind, LayerKind::App);
     // Topmost first: a later slice wins, as in an image.
     let slices: Vec<PathBuf> = unpacked
@@ -390,31 +396,49 @@ fn mounts(unpacked: &[(LayerKind, PathBuf)], layers: &[Vec<LaunchLayer>]) -> Vec
         .map(|(_, folder)| folder.join("workspace"))
         .collect();
     let app = match slices.as_slice() {
-        [only] => Mount::Bind {
-            from: only.clone(),
-            to: workspace().to_owned(),
-            read_only: true,
-        },
+        [only] => sealed(only, workspace(), empty),
         _ => Mount::Overlay {
             lower: slices,
             upper: None,
             to: workspace().to_owned(),
         },
     };
-    let bind = |layer: &LaunchLayer| Mount::Bind {
-        from: layer.folder.clone(),
-        to: layer.at.clone(),
-        read_only: true,
-    };
     let home = Mount::Scratch {
         to: PathBuf::from(HOME),
     };
+    let layers = layers.iter().flatten();
     layers
-        .iter()
-        .flatten()
-        .map(bind)
+        .map(|layer| sealed(&layer.folder, &layer.at, empty))
         .chain([app, home])
         .collect()
+}
+
+/// A folder that cannot be written to. A read-only mount refuses a write after the file's mode was asked: an app of
+/// root's, whose uid owns no file, would be told EACCES. So root's lies over an empty folder, as a read-only file
+/// system: EROFS, whoever owns the file.
+fn sealed(folder: &Path, to: &Path, empty: Option<&Path>) -> Mount {
+    match empty {
+        Some(empty) => Mount::Overlay {
+            lower: vec![folder.to_owned(), empty.to_owned()],
+            upper: None,
+            to: to.to_owned(),
+        },
+        None => Mount::Bind {
+            from: folder.to_owned(),
+            to: to.to_owned(),
+            read_only: true,
+        },
+    }
+}
+
+/// The empty folder that root's mounts lie over; none for others, whose processes own the files.
+fn empty_folder(store: &Store) -> Result<Option<PathBuf>, PathError> {
+    if !rustix::process::getuid().is_root() {
+        return Ok(None);
+    }
+    let empty = store.host().join("run/empty");
+    create_dir_durable(&empty, 0o755)?;
+    Ok(Some(empty))
 }
 
 fn working_dir(process: &SlugProcess) -> PathBuf {
@@ -493,7 +517,7 @@ mod tests {
             released_at: Timestamp::from_unix_us(0).unwrap(),
             config,
             uid: 1,
-            mounts: mounts(&unpacked, &layers),
+            mounts: mounts(&unpacked, &layers, None),
             layers,
             slug,
         }
@@ -658,6 +682,6 @@ mod tests {
             upper: None,
             to: "/workspace".into(),
         };
-        assert_eq!(mounts(&slices, &[])[0], overlay);
+        assert_eq!(mounts(&slices, &[], None)[0], overlay);
     }
 }
