@@ -766,9 +766,9 @@ mod tests {
         lines.sort();
         assert_eq!(lines, ["web.1 | half and half", "web.1 | oops"]);
         let mut kept = Vec::new();
-        super::super::read(
+        crate::logs::read(
             folder.path(),
-            &super::super::Query::default(),
+            &crate::logs::Query::default(),
             &mut |record| {
                 kept.push((
                     record.stream,
