@@ -426,6 +426,10 @@ fn dispatch(argv0: &Path, args: &[OsString], built_ins: &[BuiltIn]) -> Result<Ex
     let built_in = which(argv0, built_ins)?;
     // Modes are part of a layer's bytes: nobody's umask decides them.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a buildpack's program is a process of its own: its environment is its input"
+    )]
     let env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     let app = working_folder()?;
     let target = target(&env);

@@ -34,7 +34,7 @@ pub(crate) struct Common {
         hide_env = true
     )]
     pub(crate) app: Option<AppName>,
-    /// The store [default: /var/lib/slug for root, else $`XDG_DATA_HOME/slug`]
+    /// The store [default: /var/lib/slug for root, else `$XDG_DATA_HOME/slug`]
     #[arg(
         long,
         env = "SLUG_STORE",

@@ -23,11 +23,15 @@ const BUILT_INS: BuiltIns = BuiltIns {
 
 pub(crate) fn run(settings: &Settings, typed: &Build) -> Result<u8, Failure> {
     let dir = settings.source_dir(&typed.dir)?;
+    let output = typed.output.as_deref().map(|file| settings.absolute(file));
+    if let Some(file) = &output {
+        check_output(file)?;
+    }
     let store = settings.open_store()?;
     let app = settings.app_of_dir(&dir)?;
     let built = build(settings, &dir, &app, &store, &typed.options)?;
-    if let Some(file) = &typed.output {
-        archive::export_archive(&store, &built.slug, &settings.absolute(file))?;
+    if let Some(file) = &output {
+        archive::export_archive(&store, &built.slug, file)?;
     }
     settings
         .ui
@@ -35,6 +39,25 @@ pub(crate) fn run(settings: &Settings, typed: &Build) -> Result<u8, Failure> {
             built.slug.to_string()
         })?;
     Ok(0)
+}
+
+/// Before a build that may take minutes. The file is put in place by a rename, which would
+/// replace a device or a link by a file: `-o /dev/stdout`, as root, by one in `/dev`.
+fn check_output(file: &Path) -> Result<(), Failure> {
+    let wrong = |why: &str| {
+        Failure::usage(format!(
+            "the slug cannot be written to `{}`: {why}",
+            file.display()
+        ))
+        .unchanged("nothing was built")
+        .hint("name a file: `slug build -o app.slug`")
+    };
+    match file.symlink_metadata() {
+        Ok(there) if !there.is_file() => Err(wrong("something that is not a file has that name")),
+        Ok(_) => Ok(()),
+        Err(_) if file.parent().is_some_and(Path::is_dir) => Ok(()),
+        Err(_) => Err(wrong("its folder is not there")),
+    }
 }
 
 /// Builds a folder, saying on stderr what goes on.

@@ -32,10 +32,7 @@ pub(crate) fn run(settings: &Settings, typed: &Config) -> Result<u8, Failure> {
             assignments,
             options,
         }) => {
-            let set = assignments
-                .iter()
-                .map(|text| assignment(settings, text))
-                .collect::<Result<_, _>>()?;
+            let set = assignments_of(settings, assignments)?;
             apply(
                 settings,
                 &store,
@@ -47,16 +44,22 @@ pub(crate) fn run(settings: &Settings, typed: &Config) -> Result<u8, Failure> {
                 },
             )
         }
-        Some(ConfigCommand::Unset { keys, options }) => apply(
-            settings,
-            &store,
-            &app,
-            options,
-            &ConfigChange {
-                set: Vec::new(),
-                unset: keys.clone(),
-            },
-        ),
+        Some(ConfigCommand::Unset { keys, options }) => {
+            let (vars, _) = current(settings, &store, &app)?;
+            for key in keys.iter().filter(|key| vars.get(key).is_none()) {
+                settings.ui.warn(&format!("{key} is not set for {app}"));
+            }
+            apply(
+                settings,
+                &store,
+                &app,
+                options,
+                &ConfigChange {
+                    set: Vec::new(),
+                    unset: keys.clone(),
+                },
+            )
+        }
         Some(ConfigCommand::Import { file, options }) => {
             let set = import(settings, file)?;
             apply(
@@ -86,41 +89,82 @@ fn apply(
     })
 }
 
+/// All that is typed after `set`. Standard input ends once: a second `KEY=-` would be empty.
+fn assignments_of(settings: &Settings, typed: &[String]) -> Result<Vec<(EnvKey, Secret)>, Failure> {
+    let mut parsed: Vec<(EnvKey, &str)> = Vec::new();
+    for text in typed {
+        let (key, value) = assignment(text)?;
+        let twice = if parsed.iter().any(|(earlier, _)| *earlier == key) {
+            Some(format!("{key} is given twice"))
+        } else if value == "-" && parsed.iter().any(|(_, earlier)| *earlier == "-") {
+            Some("only one value can come from standard input".to_owned())
+        } else {
+            None
+        };
+        if let Some(twice) = twice {
+            return Err(Failure::usage(twice)
+                .unchanged(UNCHANGED)
+                .hint("`KEY=@FILE` reads a file, `slug config import FILE` many values at once"));
+        }
+        parsed.push((key, value));
+    }
+    parsed
+        .into_iter()
+        .map(|(key, value)| {
+            let value = value_of(settings, &key, value)?;
+            Ok((key, Secret::new(value)))
+        })
+        .collect()
+}
+
 /// `KEY=VALUE`, `KEY=@FILE`, `KEY=-`. No message of ours repeats what stands behind the `=`.
-fn assignment(settings: &Settings, text: &str) -> Result<(EnvKey, Secret), Failure> {
+fn assignment(text: &str) -> Result<(EnvKey, &str), Failure> {
     let (key, value) = text.split_once('=').ok_or_else(|| {
         // A word without `=` may be a value that lost its key: it is not repeated.
         Failure::usage("a config var is set as KEY=VALUE, KEY=@FILE or KEY=- (standard input)")
             .unchanged(UNCHANGED)
     })?;
-    let key: EnvKey = key.parse().map_err(|error: slug::ident::BadEnvKey| {
+    let key = key.parse().map_err(|error: slug::ident::BadEnvKey| {
         Failure::usage(error.to_string()).unchanged(UNCHANGED)
     })?;
-    let value = match value.strip_prefix('@') {
-        Some(file) => read_value(&key, open(&settings.absolute(Path::new(file)))?)?,
-        None if value == "-" => read_value(&key, io::stdin().lock())?,
-        None => value.as_bytes().to_vec(),
-    };
-    Ok((key, Secret::new(value)))
+    Ok((key, value))
+}
+
+fn value_of(settings: &Settings, key: &EnvKey, typed: &str) -> Result<Vec<u8>, Failure> {
+    match typed.strip_prefix('@') {
+        Some("") => Err(Failure::usage(format!("{key}=@ names no file"))
+            .unchanged(UNCHANGED)
+            .hint(format!(
+                "a value that begins with `@` comes from standard input: `{key}=-`"
+            ))),
+        Some(file) => {
+            let path = settings.absolute(Path::new(file));
+            read_value(open(&path)?, &format!("`{}`", path.display()))
+        }
+        None if typed == "-" => read_value(io::stdin().lock(), "standard input"),
+        None => Ok(typed.as_bytes().to_vec()),
+    }
 }
 
 const UNCHANGED: &str = "no config var was changed";
 
 fn open(path: &Path) -> Result<File, Failure> {
-    File::open(path).map_err(|error| {
-        Failure::failed(format!("could not read `{}`: {error}", path.display()))
-            .unchanged(UNCHANGED)
-    })
+    File::open(path).map_err(|error| unreadable(&format!("`{}`", path.display()), &error))
+}
+
+fn unreadable(name: &str, error: &io::Error) -> Failure {
+    Failure::failed(format!("could not read {name}: {error}"))
+        .unchanged(UNCHANGED)
+        .hint("name a file that can be read, or `-` for standard input")
 }
 
 /// One line end at the end is the editor's or the shell's, not the value's.
-fn read_value(key: &EnvKey, from: impl Read) -> Result<Vec<u8>, Failure> {
+fn read_value(from: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
     let mut value = Vec::new();
     let limit = CONFIG_VAR_BYTES_MAX as u64 + 2;
-    from.take(limit).read_to_end(&mut value).map_err(|error| {
-        Failure::failed(format!("the value of {key} could not be read: {error}"))
-            .unchanged(UNCHANGED)
-    })?;
+    from.take(limit)
+        .read_to_end(&mut value)
+        .map_err(|error| unreadable(name, &error))?;
     if value.ends_with(b"\n") {
         value.pop();
         if value.ends_with(b"\r") {
@@ -142,13 +186,11 @@ fn import(settings: &Settings, file: &Path) -> Result<Vec<(EnvKey, Secret)>, Fai
     let name = if is_stdin {
         "standard input".to_owned()
     } else {
-        path.display().to_string()
+        format!("`{}`", path.display())
     };
     from.take(ENV_FILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| {
-            Failure::failed(format!("could not read {name}: {error}")).unchanged(UNCHANGED)
-        })?;
+        .map_err(|error| unreadable(&name, &error))?;
     if bytes.len() as u64 > ENV_FILE_BYTES_MAX {
         return Err(
             Failure::usage(format!("{name} is larger than {ENV_FILE_BYTES_MAX} bytes"))

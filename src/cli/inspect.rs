@@ -25,12 +25,7 @@ pub(crate) fn run(settings: &Settings, typed: &Inspect) -> Result<u8, Failure> {
     let (digest, slug, contents) = match &typed.slug {
         Some(file) if slug_name::is_file(settings, file) => {
             // Into a store of its own, which is dropped: looking changes nothing.
-            let folder = tempfile::tempdir_in(store.host()).map_err(|error| {
-                Failure::failed(format!(
-                    "no temporary folder could be made in the store: {error}"
-                ))
-            })?;
-            let scratch = Store::open(folder.path(), folder.path())?;
+            let (_folder, scratch) = slug_name::scratch(&store)?;
             let digest = slug_name::resolve(settings, &scratch, file)?;
             read(&scratch, digest)?
         }
@@ -114,14 +109,19 @@ fn text(digest: &Digest, slug: &Slug, largest: &[(String, u64)]) -> String {
     text.line(format!("slug      {digest}"));
     text.line(format!(
         "target    {}/{}, built on {} {}",
-        target.os, target.arch, target.distro_name, target.distro_version
+        target.os.escape_debug(),
+        target.arch.escape_debug(),
+        target.distro_name.escape_debug(),
+        target.distro_version.escape_debug()
     ));
     text.line(format!("built by  {}", buildpacks.join(", ")));
     text.line("\nruntimes");
-    text.table(
-        runtimes(slug)
-            .map(|(name, value)| vec![format!("  {name}"), value.escape_debug().to_string()]),
-    );
+    text.table(runtimes(slug).map(|(name, value)| {
+        vec![
+            format!("  {}", name.escape_debug()),
+            value.escape_debug().to_string(),
+        ]
+    }));
     text.line("\nprocesses");
     text.table(slug.processes.iter().map(process_row));
     text.line("\nlayers");
@@ -144,21 +144,25 @@ fn text(digest: &Digest, slug: &Slug, largest: &[(String, u64)]) -> String {
         slug.base
             .glibc
             .iter()
-            .map(|glibc| format!("  glibc {glibc} or later")),
+            .map(|glibc| format!("  glibc {} or later", glibc.escape_debug())),
     );
-    text.table(
-        slug.base
-            .sonames
-            .iter()
-            .map(|(soname, by)| vec![format!("  {soname}"), format!("for {by}")]),
-    );
+    text.table(slug.base.sonames.iter().map(|(soname, by)| {
+        vec![
+            format!("  {}", soname.escape_debug()),
+            format!("for {}", by.escape_debug()),
+        ]
+    }));
     text.line("\nlabels");
-    text.table(
-        slug.labels
-            .iter()
-            .filter(|(key, _)| !key.starts_with(RUNTIME))
-            .map(|(key, value)| vec![format!("  {key}"), value.escape_debug().to_string()]),
-    );
+    let labels = slug
+        .labels
+        .iter()
+        .filter(|(key, _)| !key.starts_with(RUNTIME));
+    text.table(labels.map(|(key, value)| {
+        vec![
+            format!("  {}", key.escape_debug()),
+            value.escape_debug().to_string(),
+        ]
+    }));
     text.into_string()
 }
 
@@ -178,7 +182,7 @@ fn process_row(process: &SlugProcess) -> Vec<String> {
     let default = if process.default { "(default)" } else { "" };
     vec![
         format!("  {}", process.process_type),
-        command.join(" "),
+        command.join(" ").escape_debug().to_string(),
         default.to_owned(),
     ]
 }

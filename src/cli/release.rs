@@ -9,7 +9,7 @@ use slug::store::{ReleaseRecord, Store};
 
 use super::args::{Release, ReleaseOptions, Rollback};
 use super::effects::describe;
-use super::report::{Failure, exit};
+use super::report::{CONFIG_HINT, Failure, exit};
 use super::settings::Settings;
 use super::{control, slug_name};
 
@@ -243,7 +243,8 @@ impl From<ReleaseError> for Failure {
                 failure.hint(format!("`slug config set --app {app} {}={value}", var.key))
             }),
             ReleaseError::BadContract { .. } => refused.hint("correct [env] in slug.toml, and build again"),
-            ReleaseError::SetAndUnset { .. } | ReleaseError::BadConfigVar(_) => refused.code(exit::USAGE),
+            ReleaseError::SetAndUnset { .. } => refused.code(exit::USAGE),
+            ReleaseError::BadConfigVar(_) => refused.code(exit::USAGE).hint(CONFIG_HINT),
             ReleaseError::Ineligible { .. } => refused.hint("`slug releases` shows what became of each release"),
             ReleaseError::NothingToRollBackTo { refused: looked_at, .. } => {
                 let lines: Vec<String> = looked_at.iter().map(|(version, why)| format!("{version}: {why}")).collect();

@@ -20,6 +20,9 @@ pub(crate) fn run(settings: &Settings, typed: &Releases) -> Result<u8, Failure> 
         None => {
             let mut releases = ledger.releases()?;
             releases.reverse();
+            if releases.is_empty() {
+                settings.ui.say(&format!("{app} has no release yet"));
+            }
             let objects: Vec<Value> = releases
                 .iter()
                 .map(|release| object(release, is_current(release)))
@@ -60,7 +63,7 @@ fn row(release: &Release, current: bool) -> Vec<String> {
             .slug
             .map_or_else(|| "no slug".to_owned(), |slug| slug.short()),
         record.at.to_string(),
-        record.by.clone(),
+        record.by.escape_debug().to_string(),
         reason(&record.reason),
         record
             .message
@@ -90,7 +93,7 @@ fn show(release: &Release, current: bool) -> String {
                 .map_or_else(|| "none".to_owned(), |slug| slug.to_string()),
         ),
         ("config", record.config.to_string()),
-        ("by", record.by.clone()),
+        ("by", record.by.escape_debug().to_string()),
         ("at", record.at.to_string()),
         ("reason", reason(&record.reason)),
     ];
@@ -107,14 +110,21 @@ fn show(release: &Release, current: bool) -> String {
             .map(|previous| ("previous", previous.to_string())),
     );
     for (host, why) in &release.rejected {
-        rows.push(("rejected", format!("by {host}: {why}")));
+        rows.push((
+            "rejected",
+            format!("by {}: {}", host.escape_debug(), why.escape_debug()),
+        ));
     }
     for ran in &release.ran {
         rows.push((
             "ran",
             format!(
                 "{} by {} on {} at {}: exit {}",
-                ran.process, ran.by, ran.host, ran.started, ran.exit
+                ran.process.escape_debug(),
+                ran.by.escape_debug(),
+                ran.host.escape_debug(),
+                ran.started,
+                ran.exit
             ),
         ));
     }

@@ -155,6 +155,9 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// For a config var that no process could be given.
+pub(crate) const CONFIG_HINT: &str = "give text of 128 KiB at most: what is larger, or binary, belongs into a backing service or a file of the app";
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let failure = Self::of(exit::FAILED, &error);
@@ -188,8 +191,9 @@ impl From<StoreError> for Failure {
             StoreError::ConfigNotForThisHost { recipient, .. } => failure
                 .code(exit::REFUSED)
                 .hint(format!("on a host that can read it, add `{recipient}` to the store's recipients, and set a config var")),
-            StoreError::BadConfigVar(_) => failure.code(exit::USAGE).unchanged("no release was made"),
-            StoreError::BadRecipient { .. } | StoreError::BadIdentity { .. } => {
+            StoreError::BadConfigVar(_) => failure.code(exit::USAGE).unchanged("no release was made").hint(CONFIG_HINT),
+            StoreError::BadRecipient { .. } => failure.hint("correct the line, or remove it"),
+            StoreError::BadIdentity { .. } => {
                 failure.hint("bring the file back from a backup; without a host's identity its config cannot be read")
             }
             StoreError::Seal { .. } => failure.unchanged("no release was made"),
@@ -286,10 +290,15 @@ impl From<PathError> for Failure {
             ErrorKind::ReadOnlyFilesystem => {
                 failure.hint("the store must be writable; another can be named with `--store DIR`")
             }
-            ErrorKind::PermissionDenied => failure.hint(
-                "run it as the user the store belongs to, or name another with `--store DIR`",
-            ),
+            ErrorKind::PermissionDenied => failure
+                .hint("run it as the user it belongs to, or name another store with `--store DIR`"),
+            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                failure.hint("something that is no folder is in the way")
+            }
             _ => failure,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,10 @@ fn start(settings: &Settings, typed: &Run) -> Result<u8, Failure> {
             Command::Type(Some(parsed), words)
         }
         None if words.is_empty() => Command::Type(None, words),
+        None if words[0].is_empty() => {
+            return Err(Failure::usage("the command is empty")
+                .hint("a command is run so: `slug run -- COMMAND ARG…`"));
+        }
         None => Command::Direct(words),
     };
     let one_off = OneOff {

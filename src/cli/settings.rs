@@ -33,6 +33,10 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(common: Common, ui: Ui) -> Result<Self, Failure> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that reads the environment"
+        )]
         let env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
         #[expect(
             clippy::disallowed_methods,
@@ -40,6 +44,7 @@ impl Settings {
         )]
         let working_dir = std::env::current_dir().map_err(|error| {
             Failure::failed(format!("the working folder cannot be read: {error}"))
+                .hint("go to a folder that is there: `cd`")
         })?;
         let store = match common.store {
             Some(path) => working_dir.join(path),
@@ -73,13 +78,18 @@ impl Settings {
     /// A folder of source as it was typed: absolute, without links, so that `.` has a name.
     pub(crate) fn source_dir(&self, dir: &Path) -> Result<PathBuf, Failure> {
         let path = self.absolute(dir);
-        path.canonicalize().map_err(|error| {
-            Failure::usage(format!(
-                "there is no source at `{}`: {error}",
-                path.display()
-            ))
-            .hint("name the folder of the app")
-        })
+        let none = |why: &str| {
+            Failure::usage(format!("there is no source at `{}`: {why}", path.display()))
+                .hint("name the folder of the app")
+        };
+        let found = path
+            .canonicalize()
+            .map_err(|error| none(&error.to_string()))?;
+        if found.is_dir() {
+            Ok(found)
+        } else {
+            Err(none("it is not a folder"))
+        }
     }
 
     /// The operator's home.
@@ -98,7 +108,12 @@ impl Settings {
 
     /// The app of a command without a folder: named, of ./slug.toml, or the only one there is.
     pub(crate) fn app(&self, store: &Store) -> Result<AppName, Failure> {
-        if let Some(app) = self.named_app(&self.working_dir)? {
+        let named = self.named_app(&self.working_dir).map_err(|failure| {
+            failure
+                .unchanged("nothing was done")
+                .hint("`--app NAME` names the app without the file")
+        })?;
+        if let Some(app) = named {
             return Ok(app);
         }
         let apps = store.apps()?;

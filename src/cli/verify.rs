@@ -22,13 +22,9 @@ pub(crate) fn run(settings: &Settings, typed: &Verify) -> Result<u8, Failure> {
 /// A file is imported into a store of its own that is dropped, which checks every digest on the way.
 fn verify_slug(settings: &Settings, store: &Store, named: &str) -> Result<u8, Failure> {
     let digest = if slug_name::is_file(settings, named) {
-        let path = settings.absolute(named.as_ref());
-        let folder = tempfile::tempdir_in(store.host()).map_err(|error| {
-            Failure::failed(format!(
-                "no temporary folder could be made in the store: {error}"
-            ))
-        })?;
-        archive::import_archive(&Store::open(folder.path(), folder.path())?, &path)?
+        let path = slug_name::file(settings, named)?;
+        let (_folder, scratch) = slug_name::scratch(store)?;
+        archive::import_archive(&scratch, &path)?
     } else {
         let digest = slug_name::in_store(store, named)?;
         archive::read_image(store, &digest)?;

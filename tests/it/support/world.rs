@@ -246,6 +246,10 @@ fn environment(folder: &Path, binary: &Path) -> BTreeMap<OsString, OsString> {
         ("SLUG_APP", APP.into()),
         ("SLUG_STORE", folder.join("store").into_os_string()),
     ];
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the tests' own environment is where the machine's settings are"
+    )]
     let mut environment: BTreeMap<OsString, OsString> = env::vars_os()
         .filter(|(key, _)| is_of_the_machine(&key.to_string_lossy()))
         .collect();
