@@ -65,13 +65,22 @@ fn row(release: &Release, current: bool) -> Vec<String> {
         record.at.to_string(),
         record.by.escape_debug().to_string(),
         reason(&record.reason),
-        record
-            .message
-            .clone()
-            .unwrap_or_default()
-            .escape_debug()
-            .to_string(),
+        in_short(record.message.as_deref().unwrap_or_default()),
     ]
+}
+
+/// How much of a message the table shows, in characters; `slug releases show` has the whole.
+const MESSAGE_SHOWN_MAX: usize = 60;
+
+fn in_short(message: &str) -> String {
+    let first = message.lines().next().unwrap_or_default();
+    let shown: String = first.chars().take(MESSAGE_SHOWN_MAX).collect();
+    let more = if shown.len() < message.trim_end().len() {
+        "…"
+    } else {
+        ""
+    };
+    format!("{}{more}", shown.escape_debug())
 }
 
 fn show(release: &Release, current: bool) -> String {

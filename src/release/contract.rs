@@ -48,7 +48,8 @@ pub struct MissingVar {
 impl fmt::Display for MissingVar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.description {
-            Some(description) => write!(f, "{} ({description})", self.key),
+            // A foreign slug's text, which must do nothing to a terminal.
+            Some(description) => write!(f, "{} ({})", self.key, description.escape_debug()),
             None => write!(f, "{}", self.key),
         }
     }

@@ -155,3 +155,16 @@ fn an_error_in_slug_toml_shows_the_line() {
         .says("--app NAME")
         .says_not("no slug was made");
 }
+
+#[test]
+fn a_long_message_is_cut_in_the_table_alone() {
+    let world = World::new();
+    let message = format!("{}\nmore", "words ".repeat(20));
+    world.slug(&["config", "set", "A=1", "-m", &message]).ok();
+    world
+        .slug(&["releases"])
+        .code(0)
+        .says("words …")
+        .says_not("more");
+    world.slug(&["releases", "show", "v1"]).code(0).says("more");
+}

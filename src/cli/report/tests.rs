@@ -515,7 +515,7 @@ fn of_releases() {
     let (app, version) = (|| parsed("shop"), parsed("v7"));
     let missing = |secret| MissingVar {
         key: parsed("DATABASE_URL"),
-        description: Some("where the orders are".to_owned()),
+        description: Some("where the \u{1b}[31morders are".to_owned()),
         secret,
     };
     let mismatch = BaseMismatch::Arch {
@@ -605,7 +605,7 @@ fn of_releases() {
             hint: install what is missing on this host, or build the slug on a host like this one
             [exit 3]
 
-            error: shop needs config vars that are not set: DATABASE_URL (where the orders are); DATABASE_URL (where the orders are)
+            error: shop needs config vars that are not set: DATABASE_URL (where the \u{1b}[31morders are); DATABASE_URL (where the \u{1b}[31morders are)
             unchanged: no release was made
             hint: `slug config set --app shop DATABASE_URL=-` and the value on standard input
             hint: `slug config set --app shop DATABASE_URL=…`
