@@ -111,7 +111,7 @@ mod tests {
                 .arg(&text)
                 .arg(&path)
                 .status();
-            assert!(copied.unwrap().success());
+            copied.map_err(|error| error.to_string())?;
             paths.push(path);
         }
         let env = BTreeMap::from([

@@ -265,7 +265,7 @@ impl Conn {
     }
 
     fn more(&mut self) -> Option<()> {
-        let mut buffer = [0; 65536];
+        let mut buffer = vec![0; 65536];
         let count = self.stream.read(&mut buffer).ok()?;
         self.rest.extend_from_slice(&buffer[..count]);
         (count > 0).then_some(())
@@ -828,7 +828,7 @@ fn client(kind: usize, front: &Front, stop: &AtomicBool, done: &AtomicUsize) -> 
     let mut kept: Option<Conn> = None;
     while !stop.load(Ordering::SeqCst) && failures.len() < 5 {
         let request = match kind % 4 {
-            0 | 1 => get("/", kind % 4 == 0),
+            0 | 1 => get("/", kind.is_multiple_of(4)),
             2 => b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello".to_vec(),
             _ => b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".to_vec(),
         };
@@ -844,7 +844,7 @@ fn client(kind: usize, front: &Front, stop: &AtomicBool, done: &AtomicUsize) -> 
         match conn.request() {
             Some((head, _)) if head.starts_with("HTTP/1.1 200 ") => {
                 done.fetch_add(1, Ordering::SeqCst);
-                if kind % 4 == 0 {
+                if kind.is_multiple_of(4) {
                     let _ = conn.stream.shutdown(Shutdown::Both);
                 } else {
                     kept = Some(conn);
