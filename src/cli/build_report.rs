@@ -15,13 +15,14 @@ const MARKED_MAX: usize = 160;
 pub(crate) fn word(error: BuildError) -> Failure {
     let what = Failure::of(code(&error), &error).unchanged(NOTHING_MADE);
     match error {
-        BuildError::Path(error) => Failure::from(error).unchanged(NOTHING_MADE),
+        BuildError::Path(error) | BuildError::Toml(TomlError::Path(error)) => {
+            Failure::from(error).unchanged(NOTHING_MADE)
+        }
         BuildError::Store(error) => Failure::from(error).unchanged(NOTHING_MADE),
         BuildError::Archive(error) => Failure::from(error).unchanged(NOTHING_MADE),
         BuildError::Sandbox(error) => Failure::from(error).unchanged(NOTHING_MADE).hint(
             "on a machine that is thrown away after the build, `slug build --isolation none` does without namespaces",
         ),
-        BuildError::Toml(TomlError::Path(error)) => Failure::from(error).unchanged(NOTHING_MADE),
         BuildError::Toml(TomlError::Wrong(wrong)) => {
             what.detail(marked(&wrong.text, wrong.column)).hint("correct the file, and build again")
         }
