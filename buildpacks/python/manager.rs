@@ -147,10 +147,8 @@ impl AppFiles {
             .texts
             .iter()
             .filter(|(_, text)| text.contains(['\u{fffd}', '\0']));
-        bad.map(|(name, _)| {
-            format!("{name} is not UTF-8 (PowerShell's `>` writes UTF-16): save it as UTF-8")
-        })
-        .collect()
+        bad.map(|(name, _)| format!("{name} is not UTF-8: save it so"))
+            .collect()
     }
 
     /// Which manager the app uses, or why that cannot be said.

@@ -20,6 +20,7 @@ mod process;
 mod relocate;
 mod requirements;
 mod sysconfig;
+mod text;
 mod tree;
 mod uv;
 mod venv;
@@ -104,7 +105,7 @@ fn app_files(context: &DetectContext) -> Result<AppFiles, Failure> {
         .collect();
     let mut texts = BTreeMap::new();
     for name in manager::READ {
-        if let Some(text) = context.read(name)? {
+        if let Some(text) = text::read(&context.app.join(name))? {
             texts.insert(name, text);
         }
     }
@@ -529,9 +530,9 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_utf_8_is_named() {
-        let utf_16 = String::from_utf8_lossy(b"\xff\xfef\0l\0").into_owned();
+        let latin_1 = String::from_utf8_lossy(b"flask # caf\xe9").into_owned();
         check(
-            &[("requirements.txt", &utf_16)],
+            &[("requirements.txt", &latin_1)],
             &[],
             "requirements.txt is not UTF-8",
         );

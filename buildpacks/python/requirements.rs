@@ -10,16 +10,16 @@ use std::path::PathBuf;
 
 use crate::buildpack::author::At as _;
 use crate::buildpack::author::Failure;
-use crate::buildpack::author::read_text;
 use crate::ident::Digest;
 
 use super::manager::Manager;
+use super::text;
 use super::tree;
 
 /// How deep requirement files may include one another.
 const INCLUDES_MAX: usize = 64;
 /// What describes a distribution that is installed in place.
-const DESCRIPTIONS: [&str; 3] = ["pyproject.toml", "setup.py", "setup.cfg"];
+pub(super) const DESCRIPTIONS: [&str; 3] = ["pyproject.toml", "setup.py", "setup.cfg"];
 
 /// The files and folders, by their paths below the app, that decide what is installed.
 pub(super) fn inputs(manager: Manager, app: &Path) -> Result<BTreeMap<String, Digest>, Failure> {
@@ -34,13 +34,17 @@ pub(super) fn inputs(manager: Manager, app: &Path) -> Result<BTreeMap<String, Di
                 &["pyproject.toml", "uv.lock", "setup.py", "setup.cfg"],
                 &mut inputs,
             )?;
-            let text = read_text(&app.join("uv.lock"))?.unwrap_or_default();
+            let text = text::read(&app.join("uv.lock"))?.unwrap_or_default();
             for (path, in_place) in local_sources(&text) {
                 add_local(app, &path, in_place, &mut inputs)?;
             }
         }
         Manager::Pyproject | Manager::Setup => {
             add_files(app, Path::new(""), &DESCRIPTIONS, &mut inputs)?;
+            let text = text::read(&app.join("pyproject.toml"))?.unwrap_or_default();
+            if names_own_folders(&text) {
+                add_local(app, Path::new("."), false, &mut inputs)?;
+            }
         }
     }
     Ok(inputs)
@@ -75,7 +79,7 @@ fn follow(app: &Path, first: &str, inputs: &mut BTreeMap<String, Digest>) -> Res
             )));
         }
         // What is not there is said by the installer, with the line.
-        let Some(text) = read_text(&app.join(&file))? else {
+        let Some(text) = text::read(&app.join(&file))? else {
             continue;
         };
         inputs.insert(name, Digest::of(text.as_bytes()));
@@ -199,6 +203,29 @@ fn references(text: &str) -> Vec<(u64, Reference)> {
     found
 }
 
+/// Does a `pyproject.toml` without a lock ask for folders of the app, whose code is then a part of what is installed?
+fn names_own_folders(manifest: &str) -> bool {
+    let table: toml::Table = toml::from_str(manifest).unwrap_or_default();
+    let sources = table
+        .get("tool")
+        .and_then(|tool| tool.get("uv")?.get("sources")?.as_table());
+    let is_local = |source: &toml::Value| {
+        ["path", "workspace"]
+            .iter()
+            .any(|key| source.get(key).is_some())
+    };
+    let named = sources
+        .into_iter()
+        .flat_map(toml::Table::values)
+        .any(|source| {
+            is_local(source)
+                || source
+                    .as_array()
+                    .is_some_and(|several| several.iter().any(is_local))
+        });
+    named || manifest.contains("@ file:")
+}
+
 /// The `source` tables of a `uv.lock` that are paths, without the app itself, and whether each is installed in place.
 fn local_sources(lock: &str) -> Vec<(PathBuf, bool)> {
     let table: toml::Table = toml::from_str(lock).unwrap_or_default();
@@ -304,6 +331,33 @@ mod tests {
                 (Err(Failure(why)), Some(expect)) => assert!(why.contains(expect), "{why}"),
                 (found, _) => panic!("{text}: {found:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn code_of_the_apps_own_folders_counts_where_no_lock_says_how_it_is_installed() {
+        let app = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| write(&app.path().join(name), text.as_bytes()).unwrap();
+        for (sources, counts) in [
+            ("util = { workspace = true }", true),
+            (
+                "util = [{ path = \"util\", marker = \"sys_platform == 'linux'\" }]",
+                true,
+            ),
+            ("util = { index = \"ours\" }", false),
+        ] {
+            put(
+                "pyproject.toml",
+                &format!("[project]\nname = \"a\"\n[tool.uv.sources]\n{sources}\n"),
+            );
+            put("util.py", "1");
+            let before = inputs(Manager::Pyproject, app.path()).unwrap();
+            put("util.py", "2");
+            assert_eq!(
+                inputs(Manager::Pyproject, app.path()).unwrap() != before,
+                counts,
+                "{sources}"
+            );
         }
     }
 

@@ -23,6 +23,7 @@ use super::key::VenvKey;
 use super::manager;
 use super::manager::Manager;
 use super::requirements;
+use super::text;
 use super::tree;
 use super::uv;
 use super::uv::Uv;
@@ -98,7 +99,7 @@ pub(super) fn provide(
     })
 }
 
-/// True if the app's own installation left built files in the app's folder.
+/// True if an installation of the app or of a folder of it left built files in the app's folder.
 fn install(
     context: &BuildContext,
     uv: &Uv,
@@ -107,6 +108,7 @@ fn install(
     layer: &AuthoredLayer,
 ) -> Result<bool, Failure> {
     let program = python.program.display().to_string();
+    let before: BTreeSet<PathBuf> = tree::files(&context.app, &|_| true)?.into_iter().collect();
     let locked = locked(context, uv, &program, wanted.manager)?;
     layer.renew()?;
     let dir = layer.dir.display().to_string();
@@ -130,7 +132,7 @@ fn install(
     match &locked {
         Locked::File(name) => {
             args.push(name);
-            let text = read_text(&context.app.join(name))?.unwrap_or_default();
+            let text = text::read(&context.app.join(name))?.unwrap_or_default();
             if manager::is_hashed(&text) {
                 args.push("--require-hashes");
             }
@@ -148,14 +150,17 @@ fn install(
             )?;
         }
     }
-    let in_place = wanted.is_package && install_app(context, uv, &inside)?;
+    if wanted.is_package {
+        install_app(context, uv, &inside)?;
+    }
+    let builds_in_place = remove_notes(&context.app, &before)?;
     let site = site_packages(&layer.dir, python)?;
     normalize(&layer.dir, &site)?;
     bytecode::compile(&python.program, groups(&site)?)?;
     for folder in ["env.launch", "env.build"] {
         layer.set_env(folder, "VIRTUAL_ENV.override", &dir)?;
     }
-    Ok(in_place)
+    Ok(builds_in_place)
 }
 
 fn locked(
@@ -237,8 +242,7 @@ fn text_of(context: &BuildContext, uv: &Uv, doing: &str, args: &[&str]) -> Resul
 }
 
 /// In place: its code stays the app's own layer, and only names and scripts are installed.
-fn install_app(context: &BuildContext, uv: &Uv, python: &str) -> Result<bool, Failure> {
-    let before: BTreeSet<PathBuf> = tree::files(&context.app, &|_| true)?.into_iter().collect();
+fn install_app(context: &BuildContext, uv: &Uv, python: &str) -> Result<(), Failure> {
     let app = context.app.display().to_string();
     let args = [
         "pip",
@@ -249,15 +253,23 @@ fn install_app(context: &BuildContext, uv: &Uv, python: &str) -> Result<bool, Fa
         "--editable",
         &app,
     ];
-    context.run("installing the app", &mut uv.command(context, &args))?;
-    let new: Vec<PathBuf> = tree::files(&context.app, &|_| true)?
+    context.run("installing the app", &mut uv.command(context, &args))
+}
+
+/// Removes the notes of setuptools to itself from the app, which a build that keeps this layer would not have.
+/// True if something else was built there.
+fn remove_notes(app: &Path, before: &BTreeSet<PathBuf>) -> Result<bool, Failure> {
+    let new: Vec<PathBuf> = tree::files(app, &|_| true)?
         .into_iter()
         .filter(|path| !before.contains(path))
         .collect();
-    // setuptools' notes to itself, which a build that keeps this layer would not have
+    let is_new = |folder: &Path| !before.iter().any(|path| path.starts_with(folder));
     let notes: BTreeSet<&Path> = new
         .iter()
-        .filter_map(|path| path.ancestors().find(|folder| is_note(folder)))
+        .filter_map(|path| {
+            path.ancestors()
+                .find(|folder| is_note(folder) && is_new(folder))
+        })
         .collect();
     for note in &notes {
         fs::remove_dir_all(note).at("remove", note)?;
@@ -267,10 +279,16 @@ fn install_app(context: &BuildContext, uv: &Uv, python: &str) -> Result<bool, Fa
         .any(|path| !notes.iter().any(|note| path.starts_with(note))))
 }
 
+/// `shop.egg-info`, and `build` beside what describes a distribution.
 fn is_note(folder: &Path) -> bool {
-    folder
-        .extension()
-        .is_some_and(|extension| extension == "egg-info")
+    let is_build = folder.file_name().is_some_and(|name| name == "build")
+        && requirements::DESCRIPTIONS
+            .iter()
+            .any(|name| folder.with_file_name(name).is_file());
+    is_build
+        || folder
+            .extension()
+            .is_some_and(|extension| extension == "egg-info")
 }
 
 fn site_packages(venv: &Path, python: &Interpreter) -> Result<PathBuf, Failure> {
@@ -363,6 +381,29 @@ fn groups(site: &Path) -> Result<Vec<bytecode::Group>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_setuptools_leaves_in_the_app_is_removed_and_what_was_there_is_not() {
+        let app = tempfile::tempdir().unwrap();
+        let put = |name: &str| {
+            let path = app.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            write(&path, b"").unwrap();
+        };
+        let files = || tree::files(app.path(), &|_| true).unwrap();
+        put("lib/setup.py");
+        put("own.egg-info/PKG-INFO");
+        put("docs/a");
+        let before: BTreeSet<PathBuf> = files().into_iter().collect();
+        put("lib/build/lib/lib.py");
+        put("lib/lib.egg-info/PKG-INFO");
+        assert!(!remove_notes(app.path(), &before).unwrap());
+        assert_eq!(files().into_iter().collect::<BTreeSet<_>>(), before);
+        put("docs/build/page");
+        put("own.egg-info/SOURCES.txt");
+        assert!(remove_notes(app.path(), &before).unwrap());
+        assert_eq!(files().len(), before.len() + 2);
+    }
 
     #[test]
     fn paths_and_times_of_the_build_do_not_stay() {

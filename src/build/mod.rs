@@ -33,6 +33,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::ident::{AppName, Digest};
+use crate::sys::umask::PlainModes;
 
 use cache::Cache;
 use context::Context;
@@ -59,6 +60,8 @@ pub fn build(
     request: &BuildRequest,
     progress: &mut dyn FnMut(Event<'_>),
 ) -> Result<Built, BuildError> {
+    // Buildpacks run as another user than root: what is made for them must be readable whatever root's umask.
+    let _modes = PlainModes::take();
     let mut clock = Clock::start();
     let source = Source::read(
         &request.source,

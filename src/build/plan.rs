@@ -12,12 +12,14 @@ use super::{BuildError, BuildRequest, Event, artifacts, environment};
 use crate::buildpack::descriptor::Descriptor;
 use crate::buildpack::plan::{Remaining, Require};
 use crate::ident::Digest;
+use crate::sys::umask::PlainModes;
 
 /// What `build` would do, as far as detection tells: nothing is fetched, no cache is touched.
 pub fn plan(
     request: &BuildRequest,
     progress: &mut dyn FnMut(Event<'_>),
 ) -> Result<Planned, BuildError> {
+    let _modes = PlainModes::take(); // as `build` does
     let source = Source::read(
         &request.source,
         &request.operator_env,

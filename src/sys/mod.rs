@@ -11,5 +11,6 @@ pub mod readable;
 pub mod sandbox;
 pub mod signal;
 mod syscall;
+pub mod umask;
 
 pub use fs::{At, PathError};

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -266,7 +267,9 @@ impl Fetcher {
         let kept = self.kept(source);
         create_dir_durable(&self.settings.folder, 0o755).map_err(|error| error.source)?;
         let temporary = temporary_beside(&kept);
-        let written = write_checked(source, body, total, &temporary, progress);
+        let written = write_checked(source, body, total, &temporary, progress)
+            // Buildpacks that read it run as other users.
+            .and_then(|()| fs::set_permissions(&temporary, fs::Permissions::from_mode(0o644)));
         if let Err(error) = written.and_then(|()| fs::rename(&temporary, &kept)) {
             let _ = fs::remove_file(&temporary);
             return Err(error);
@@ -386,6 +389,10 @@ mod tests {
             assert_eq!(fetcher.have(&artifact), None);
             let path = fetcher.fetch(&artifact, &mut |_| ()).unwrap();
             assert_eq!(fs::read(&path).unwrap(), BYTES);
+            assert_eq!(
+                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o644
+            );
             assert_eq!(fetcher.have(&artifact), Some(path));
         }
     }
