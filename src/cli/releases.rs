@@ -1,7 +1,7 @@
 //! `slug releases`, `slug releases show`.
 
 use serde_json::{Value, json};
-use slug::store::{Ledger, Outcome, Reason, Release};
+use slug::store::{Ledger, Outcome, Ran, Reason, Release};
 
 use super::args::{Releases, ReleasesCommand};
 use super::report::Failure;
@@ -41,10 +41,14 @@ pub(crate) fn run(settings: &Settings, typed: &Releases) -> Result<u8, Failure> 
         }
         Some(ReleasesCommand::Show { version }) => {
             let release = ledger.get(*version)?;
-            let object = json!({ "schema": 1, "release": object(&release, is_current(&release)) });
+            let (current, ran) = (is_current(&release), ledger.ran(*version)?);
+            let mut object = object(&release, current);
+            object["ran"] = json!(&ran);
             settings
                 .ui
-                .answer(&object, |_| show(&release, is_current(&release)))?;
+                .answer(&json!({ "schema": 1, "release": object }), |_| {
+                    show(&release, current, &ran)
+                })?;
         }
     }
     Ok(0)
@@ -83,7 +87,7 @@ fn in_short(message: &str) -> String {
     format!("{}{more}", shown.escape_debug())
 }
 
-fn show(release: &Release, current: bool) -> String {
+fn show(release: &Release, current: bool, ran: &[Ran]) -> String {
     let record = &release.record;
     let mut rows = vec![
         ("release", format!("{} of {}", record.version, record.app)),
@@ -124,7 +128,7 @@ fn show(release: &Release, current: bool) -> String {
             format!("by {}: {}", host.escape_debug(), why.escape_debug()),
         ));
     }
-    for ran in &release.ran {
+    for ran in ran {
         rows.push((
             "ran",
             format!(
@@ -201,6 +205,5 @@ fn object(release: &Release, current: bool) -> Value {
         "current": current,
         "failed": failed,
         "rejected": rejected,
-        "ran": release.ran,
     })
 }

@@ -66,7 +66,8 @@ pub enum Outcome {
     },
 }
 
-/// A record and its events.
+/// A record and what became of it. The one-offs that ran of it are asked for by `Ledger::ran`: a
+/// job that runs each minute leaves thousands, and who wants to know what is current reads none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// What was released.
@@ -75,8 +76,6 @@ pub struct Release {
     pub outcome: Outcome,
     /// The hosts that rejected it, and why; sorted.
     pub rejected: Vec<(String, String)>,
-    /// The one-offs that ran, by the time they began.
-    pub ran: Vec<Ran>,
 }
 
 impl Release {
@@ -142,6 +141,24 @@ impl Ledger {
     pub fn next_version(&self) -> Result<ReleaseVersion, StoreError> {
         let newest = newest(&self.files()?);
         self.after(newest)
+    }
+
+    /// The one-offs of a release that have ended, by the time they began.
+    pub fn ran(&self, version: ReleaseVersion) -> Result<Vec<Ran>, StoreError> {
+        let mut files = self.files()?;
+        let mut ran = Vec::new();
+        for name in files.remove(&version).unwrap_or_default().events {
+            if !is_ran(&name) {
+                continue;
+            }
+            if let Some((object, _)) = json::read::<EventObject>(&self.folder.join(name))?
+                && let Event::Ran(event) = object.event
+            {
+                ran.push(event);
+            }
+        }
+        ran.sort_by_key(|ran| ran.started);
+        Ok(ran)
     }
 
     /// The releases, newest first, each read when it is asked for: what looks for a few needs not read all.
@@ -347,9 +364,8 @@ impl Ledger {
             record,
             outcome: Outcome::Pending,
             rejected: Vec::new(),
-            ran: Vec::new(),
         };
-        for name in &files.events {
+        for name in files.events.iter().filter(|name| !is_ran(name)) {
             let Some((object, _)) = json::read::<EventObject>(&self.folder.join(name))? else {
                 continue; // an event is never removed, but a folder may be restored under our feet
             };
@@ -364,7 +380,6 @@ impl Ledger {
             }
             add_event(&mut release, object);
         }
-        release.ran.sort_by_key(|ran| ran.started);
         Ok(release)
     }
 
@@ -436,7 +451,7 @@ fn add_event(release: &mut Release, object: EventObject) {
             release.outcome = Outcome::Succeeded { at: object.at };
         }
         // If both were ever there, the release is not to be trusted; `verify` names it.
-        Event::Succeeded | Event::Pending => {}
+        Event::Succeeded | Event::Pending | Event::Ran(_) => {}
         Event::Failed { step, exit, tail } => {
             release.outcome = Outcome::Failed {
                 at: object.at,
@@ -446,7 +461,6 @@ fn add_event(release: &mut Release, object: EventObject) {
             };
         }
         Event::Rejected { host, why } => release.rejected.push((host, why)),
-        Event::Ran(ran) => release.ran.push(ran),
     }
 }
 
@@ -467,6 +481,11 @@ pub(super) fn parse_name(name: &str) -> Option<(ReleaseVersion, &str)> {
 
 fn event_name(version: ReleaseVersion, event: &str) -> String {
     format!("{:06}.{event}.json", version.number())
+}
+
+/// By its name: whether it is a one-off's end.
+fn is_ran(name: &str) -> bool {
+    parse_name(name).is_some_and(|(_, event)| event.starts_with("ran."))
 }
 
 /// One file a host: what is no plain character of a host name is written as its bytes, `%2f`.

@@ -150,10 +150,7 @@ fn one_offs_are_kept_with_who_what_and_exit() {
             .record(v(1), at(10), &Event::Ran(ran(second, exit)))
             .unwrap();
     }
-    assert_eq!(
-        ledger.get(v(1)).unwrap().ran,
-        [ran(5, 0), ran(7, 0), ran(9, 1)]
-    );
+    assert_eq!(ledger.ran(v(1)).unwrap(), [ran(5, 0), ran(7, 0), ran(9, 1)]);
     assert!(ledger.verify().is_empty());
 }
 
