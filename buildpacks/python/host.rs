@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Child;
 use std::process::Command;
+use std::process::Stdio;
 use std::str::FromStr as _;
 
 use pep440_rs::Version;
@@ -33,17 +35,22 @@ const USUAL: [&str; 2] = ["/usr/local", "/usr"];
 
 /// Every interpreter below these prefixes and the usual ones, one for each version: the first prefix wins.
 pub(super) fn interpreters(prefixes: &[PathBuf]) -> BTreeMap<Version, HostPython> {
-    let mut found = BTreeMap::new();
     let usual = USUAL.map(PathBuf::from);
+    // All at once: there may be a dozen, and each takes some milliseconds to start.
+    let mut asked = Vec::new();
     for prefix in prefixes.iter().chain(&usual) {
         for program in programs(prefix) {
-            if let Some(version) = version(prefix, &program) {
-                let python = HostPython {
-                    version: version.clone(),
-                    prefix: prefix.clone(),
-                };
-                found.entry(version).or_insert(python);
-            }
+            asked.extend(ask(prefix, &program).map(|child| (prefix, child)));
+        }
+    }
+    let mut found = BTreeMap::new();
+    for (prefix, child) in asked {
+        if let Some(version) = answer(child) {
+            let python = HostPython {
+                version: version.clone(),
+                prefix: prefix.clone(),
+            };
+            found.entry(version).or_insert(python);
         }
     }
     found
@@ -70,14 +77,21 @@ fn programs(prefix: &Path) -> Vec<PathBuf> {
     programs
 }
 
-/// What the program says; a prefix that was moved finds its own libraries only by the variable.
-fn version(prefix: &Path, program: &Path) -> Option<Version> {
-    let output = Command::new(program)
+/// Asks the program what it is; a prefix that was moved finds its own libraries only by the variable.
+fn ask(prefix: &Path, program: &Path) -> Option<Child> {
+    let mut command = Command::new(program);
+    command
         .arg("-V")
         .env_clear()
         .env("LD_LIBRARY_PATH", prefix.join("lib"))
-        .output()
-        .ok()?;
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    command.spawn().ok()
+}
+
+fn answer(child: Child) -> Option<Version> {
+    let output = child.wait_with_output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let version = Version::from_str(text.trim().strip_prefix("Python ")?).ok()?;
     (version.release().len() == 3 && !version.any_prerelease()).then_some(version)

@@ -29,6 +29,7 @@ mod version;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::path::PathBuf;
 
 use pep440_rs::Version;
 use serde::Deserialize;
@@ -75,10 +76,17 @@ struct Resolved {
     is_package: bool,
     /// The official build to take, if it can be fetched.
     official: Option<String>,
-    /// The host's version to take otherwise.
-    host: Option<String>,
+    /// The host's interpreter to take otherwise.
+    host: Option<ResolvedHost>,
     /// The places that ask for a version: `.python-version:1`.
     asked_by: Vec<String>,
+}
+
+/// Detect asked the interpreter what it is: build need not start it for that again.
+#[derive(Debug, Serialize, Deserialize)]
+struct ResolvedHost {
+    version: String,
+    prefix: PathBuf,
 }
 
 /// The label that says which Python the slug has, and where that came from.
@@ -175,12 +183,15 @@ fn resolve(
         &requests,
         &official_way.into_iter().chain(host_way).collect::<Vec<_>>(),
     );
-    let text = |version: &Version| version.to_string();
+    let host = host.and_then(|version| hosts.get(version));
     let resolved = Resolved {
         manager,
         is_package: files.is_package(manager),
-        official: official.map(|official| text(&official.version)),
-        host: host.map(text),
+        official: official.map(|official| official.version.to_string()),
+        host: host.map(|host| ResolvedHost {
+            version: host.version.to_string(),
+            prefix: host.prefix.clone(),
+        }),
         asked_by: requests.iter().map(Request::place).collect(),
     };
     plan.resolved = toml::Table::try_from(resolved).map_err(|error| Failure(error.to_string()))?;
@@ -284,11 +295,12 @@ fn origins(context: &BuildContext, resolved: &Resolved) -> Origins {
         .artifacts
         .iter()
         .find(|artifact| artifact.name == "python" && is_python(&&artifact.version));
-    let mut hosts = host::interpreters(&context.host_prefixes());
-    let host = resolved
-        .host
-        .as_ref()
-        .and_then(|version| hosts.remove(&version.parse().ok()?));
+    let host = resolved.host.as_ref().and_then(|host| {
+        Some(HostPython {
+            version: host.version.parse().ok()?,
+            prefix: host.prefix.clone(),
+        })
+    });
     Origins {
         official: official.cloned(),
         host,
@@ -458,7 +470,7 @@ mod tests {
             format!(
                 "{:?} {:?} {}",
                 resolved.official,
-                resolved.host,
+                resolved.host.map(|host| host.version),
                 fetched.collect::<Vec<_>>().join(" ")
             )
         } else {

@@ -110,7 +110,7 @@ pub enum Detected {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlanMetadata {
-    /// What the user should know.
+    /// What the user should know. The platform says it, so `bin/build` does not.
     pub warnings: Vec<String>,
     /// Why the build will end at once, in full; empty if it will not.
     pub problems: Vec<String>,
@@ -250,9 +250,18 @@ impl DetectContext {
         Ok(read_text(&self.app.join(name))?)
     }
 
-    /// The prefixes of the host's own interpreters that the platform shows, in its order.
+    /// The prefixes of the host's own interpreters that the platform shows: `/platform/host/0`,
+    /// `/platform/host/1`, … in the order of their numbers.
     pub fn host_prefixes(&self) -> Vec<PathBuf> {
-        host_prefixes(&self.platform)
+        let entries = fs::read_dir(self.platform.join("host"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut numbered: Vec<(u32, PathBuf)> = entries
+            .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
+            .collect();
+        numbered.sort();
+        numbered.into_iter().map(|(_, path)| path).collect()
     }
 }
 
@@ -278,11 +287,6 @@ impl BuildContext {
             .iter()
             .map(|source| (folder.join(source.sha256.hex()), source))
             .find(|(path, _)| path.is_file())
-    }
-
-    /// The prefixes of the host's own interpreters that the platform shows, in its order.
-    pub fn host_prefixes(&self) -> Vec<PathBuf> {
-        host_prefixes(&self.platform)
     }
 
     /// A variable of the environment, if it is set and UTF-8.
@@ -395,19 +399,6 @@ fn write_toml<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
 fn say(line: &str) {
     // A reader that went away is not the build's failure.
     let _ = writeln!(std::io::stdout(), "{line}");
-}
-
-/// `/platform/host/0`, `/platform/host/1`, … in the order of their numbers.
-fn host_prefixes(platform: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(platform.join("host"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut numbered: Vec<(u32, PathBuf)> = entries
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
-        .collect();
-    numbered.sort();
-    numbered.into_iter().map(|(_, path)| path).collect()
 }
 
 /// Runs the built-in of which `argv0` is the `bin/detect` or `bin/build`: the folder above `bin` has its `buildpack.toml`.
