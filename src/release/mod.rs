@@ -8,7 +8,7 @@
 //!
 //! 1. releases whose maker died are recorded as failed;
 //! 2. the new config is sealed;
-//! 3. the record is appended, `pending`;
+//! 3. the record is appended, `pending`, or `succeeded` at once where the slug has no release command;
 //! 4. the release command runs, with the new release's slug and config;
 //! 5. `succeeded` is recorded: from now on the release is current. Or `failed`, and nothing else has changed.
 

@@ -9,6 +9,6 @@ layer="$(find "$SLUG_STORE/blobs" -type f -size +10M)"
 export layer
 
 # The first run of a release on a host unpacks it; the peer's tree is on disk too when its time ends.
-export PREPARE='rm -rf "$SLUG_STORE/layers" "$BENCH/out"; mkdir "$BENCH/out"; sync'
+export PREPARE='rm -rf "$SLUG_STORE/layers" "$BENCH/out"; mkdir "$BENCH/out"; sync -f "$BENCH"'
 measure "${ROUNDS:-5}" "slug run -- true" '"$SLUG" run -- true' "tar --zstd -x" 'tar --zstd -xf "$layer" -C "$BENCH/out"; sync -f "$BENCH/out"' \
   "tar --zstd -x, not synced" 'tar --zstd -xf "$layer" -C "$BENCH/out"'
