@@ -14,7 +14,7 @@ port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.2", 0))
 "$SLUG" release -q "$one" >"$BENCH/version"
 "$SLUG" up -q --listen "127.0.0.2:$port" >"$BENCH/up.log" 2>&1 &
 up=$!
-trap 'kill "$up" && wait "$up"; leave' EXIT
+trap '{ kill "$up" && wait "$up"; } || true; leave' EXIT
 until curl -sf "http://127.0.0.2:$port/" >/dev/null; do kill -0 "$up"; sleep 0.05; done
 
 cat >"$BENCH/start.py" <<'PY'
