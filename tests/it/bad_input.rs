@@ -123,6 +123,8 @@ fn a_slug_toml_with_bad_syntax() {
         1,
         &expect![[r#"
             error: `[world]/app/slug.toml`, line 2, column 13: unclosed table, expected `]`
+              [process.web
+                          ^
             unchanged: no slug was made; the cache of earlier builds is as it was
             hint: correct the file, and build again
         "#]],
@@ -137,6 +139,8 @@ fn a_slug_toml_with_a_value_of_the_wrong_kind() {
         1,
         &expect![[r#"
             error: `[world]/app/slug.toml`, line 2, column 13: invalid type: string "two", expected u32
+              instances = "two"
+                          ^
             unchanged: no slug was made; the cache of earlier builds is as it was
             hint: correct the file, and build again
         "#]],
