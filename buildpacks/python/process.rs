@@ -375,6 +375,47 @@ mod tests {
     }
 
     #[test]
+    fn the_object_that_a_file_makes_goes_before_the_function_that_makes_it() {
+        let files = [
+            (
+                "shop/__init__.py",
+                "def create_app(config):\n    return Flask(config)\n",
+            ),
+            (
+                "wsgi.py",
+                "from shop import create_app\napp = create_app('prod')\n",
+            ),
+        ];
+        let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let app = App {
+            installed: ["flask", "gunicorn"].into(),
+            files: files.into(),
+            django: None,
+        };
+        let command = web(&app).unwrap().unwrap().command;
+        assert!(command[2].ends_with(" wsgi:app"), "{command:?}");
+    }
+
+    #[test]
+    fn an_import_of_what_nothing_installs_is_seen() {
+        let undeclared_in = |text: &str, installed: &[&'static str]| {
+            let app = App {
+                installed: installed.iter().copied().collect(),
+                files: [("app.py".to_owned(), text.to_owned())].into(),
+                django: None,
+            };
+            undeclared(&app).map(|(name, _)| name)
+        };
+        assert_eq!(
+            undeclared_in("from flask import Flask\n", &[]),
+            Some("flask")
+        );
+        assert_eq!(undeclared_in("import django.conf\n", &[]), Some("django"));
+        assert_eq!(undeclared_in("import flasky\n# import flask\n", &[]), None);
+        assert_eq!(undeclared_in("import flask\n", &["bottle"]), None);
+    }
+
+    #[test]
     fn a_factory_is_called() {
         let factory = (
             "shop/__init__.py",
