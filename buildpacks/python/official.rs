@@ -77,7 +77,7 @@ fn is_name(target: &Path) -> bool {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::super::tree;
+    use crate::buildpacks::python::tree;
     use super::*;
 
     #[test]

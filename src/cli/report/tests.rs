@@ -23,7 +23,7 @@ use slug::store::BadConfigVar;
 use slug::store::gc::UnknownNeeds;
 use slug::sys::fetch::FetchError;
 
-use super::super::ui::Talk;
+use crate::cli::ui::Talk;
 use super::*;
 
 /// Says each error and its exit code. Does not compile while a variant is not listed, and fails
