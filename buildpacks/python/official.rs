@@ -77,8 +77,8 @@ fn is_name(target: &Path) -> bool {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use crate::buildpacks::python::tree;
     use super::*;
+    use crate::buildpacks::python::tree;
 
     #[test]
     fn an_archive_is_unpacked_without_what_is_not_wanted() {

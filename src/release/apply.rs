@@ -4,7 +4,9 @@ use super::eligibility::check_blobs;
 use super::plan::ConfigSource;
 use super::{ReleaseError, ReleasePlan, Request};
 use crate::ident::ReleaseVersion;
-use crate::store::{AppLock, Draft, Event, Ledger, Release, ReleaseRecord, Store, StoreError};
+use crate::store::{
+    AppLock, ConfigVars, Draft, Event, Ledger, Release, ReleaseRecord, Store, StoreError,
+};
 use crate::sys::clock::Timestamp;
 
 /// How a release command ended.
@@ -96,6 +98,8 @@ impl ReleasePlan {
         if exit == Some(0) {
             return Ok(());
         }
+        let config = ledger.get(version)?.record.config;
+        let tail = without_values(tail, &request.store.unseal(&self.app, &config)?);
         let event = Event::Failed {
             step: "release-command".to_owned(),
             exit,
@@ -109,6 +113,24 @@ impl ReleasePlan {
             tail,
         })
     }
+}
+
+/// Values shorter than this, in bytes, are words that any output may hold: `on`, `5432`.
+const VALUE_BYTES_MIN: usize = 6;
+
+/// The ledger is no place for config values: where a command has printed one, its name stands instead. The longest
+/// go first, because one value may be a part of another.
+fn without_values(tail: String, vars: &ConfigVars) -> String {
+    let texts = vars
+        .iter()
+        .filter_map(|(key, value)| Some((key, std::str::from_utf8(value.expose()).ok()?)));
+    let mut texts: Vec<_> = texts
+        .filter(|(_, value)| value.len() >= VALUE_BYTES_MIN)
+        .collect();
+    texts.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+    texts.into_iter().fold(tail, |tail, (key, value)| {
+        tail.replace(value, &format!("[{key}]"))
+    })
 }
 
 /// Records the releases that are pending although nobody holds the lock but the caller: whoever
@@ -129,4 +151,29 @@ pub fn fail_interrupted(
         ledger.record(*version, now, &event)?;
     }
     Ok(interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Secret;
+
+    #[test]
+    fn a_value_that_a_command_has_printed_is_not_kept() {
+        let mut vars = ConfigVars::new();
+        for (key, value) in [
+            ("URL", "db://u:secret@h"),
+            ("PASSWORD", "secret"),
+            ("ON", "on"),
+        ] {
+            let key = key.parse().unwrap();
+            vars.set(key, Secret::new(value.as_bytes().to_vec()))
+                .unwrap();
+        }
+        let tail = "connecting to db://u:secret@h on h: no `secret`".to_owned();
+        assert_eq!(
+            without_values(tail, &vars),
+            "connecting to [URL] on h: no `[PASSWORD]`"
+        );
+    }
 }

@@ -23,8 +23,8 @@ use slug::store::BadConfigVar;
 use slug::store::gc::UnknownNeeds;
 use slug::sys::fetch::FetchError;
 
-use crate::cli::ui::Talk;
 use super::*;
+use crate::cli::ui::Talk;
 
 /// Says each error and its exit code. Does not compile while a variant is not listed, and fails
 /// while one that is listed is not said.
