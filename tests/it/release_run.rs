@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::support::servers::Memcached;
 use crate::support::tools::have;
+use crate::support::wait;
 use crate::support::world::World;
 
 /// The ledger, oldest first.
@@ -420,8 +421,7 @@ fn a_scale_a_restart_and_the_list_of_processes() {
         .says("worker");
     world.slug(&["ps"]).code(0).says_not("worker.1");
     world.slug(&["scale", "worker=2"]).code(0);
-    up.said
-        .wait_for("worker.2 works", crate::support::wait::LONG);
+    up.said.wait_for("worker.2 works", wait::LONG);
     world
         .slug(&["ps"])
         .code(0)
@@ -436,11 +436,11 @@ fn a_scale_a_restart_and_the_list_of_processes() {
     world.slug(&["restart", "web"]).code(0);
     up.wait_for_answer("/", "hello you v1");
     world.slug(&["scale", "worker=0"]).code(0);
-    world
-        .slug(&["ps"])
-        .code(0)
-        .says("web.1")
-        .says_not("worker.1");
+    // They get their grace.
+    wait::until(wait::LONG, "the end of the workers", || {
+        (!world.slug(&["ps"]).ok().contains("worker.")).then_some(())
+    });
+    world.slug(&["ps"]).code(0).says("web.1");
 }
 
 #[test]
