@@ -421,6 +421,7 @@ fn a_scale_a_restart_and_the_list_of_processes() {
         .says("worker");
     world.slug(&["ps"]).code(0).says_not("worker.1");
     world.slug(&["scale", "worker=2"]).code(0);
+    up.said.wait_for("worker.1 works", wait::LONG);
     up.said.wait_for("worker.2 works", wait::LONG);
     world
         .slug(&["ps"])
