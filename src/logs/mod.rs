@@ -7,6 +7,7 @@
 
 mod history;
 mod line;
+mod output;
 mod pump;
 mod sink;
 mod tail;

@@ -95,6 +95,10 @@ pub(super) fn pass_on<B>(
     let upgrade = upgrade(request.headers());
     to_origin_form(request);
     let headers = request.headers_mut();
+    // HTTP/1.0 has no `Host`; the app is asked by HTTP/1.1, which must have one.
+    set_if_missing(headers, header::HOST, || {
+        Some(HeaderValue::from_static("localhost"))
+    });
     remove_hop_by_hop(headers);
     // The router asks for the body itself, which makes hyper answer `100 Continue`.
     headers.remove(header::EXPECT);

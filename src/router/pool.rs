@@ -45,12 +45,16 @@ struct Idle {
 }
 
 impl Pool {
-    /// The connection that was used last, if there is one that can be used again.
+    /// The connection that was used last, if there is one that can be used again. One that is not ready at once
+    /// is still sending a body that its answer did not wait for: it is given up.
     pub(super) async fn take(&self, lane: &Lane) -> Option<SendRequest<Upload>> {
         loop {
-            let Idle { mut sender, since } =
-                self.idle.borrow_mut().get_mut(&lane.target.id)?.pop()?;
-            if since.elapsed() < IDLE_MAX && sender.ready().await.is_ok() {
+            let Idle { sender, since } = self.idle.borrow_mut().get_mut(&lane.target.id)?.pop()?;
+            if !sender.is_ready() {
+                // An answer may end before the task of its connection has noticed: it gets one turn.
+                tokio::task::yield_now().await;
+            }
+            if since.elapsed() < IDLE_MAX && sender.is_ready() && !sender.is_closed() {
                 return Some(sender);
             }
         }

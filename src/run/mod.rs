@@ -7,6 +7,7 @@ pub mod formation;
 mod front;
 pub mod launch;
 mod one_off;
+mod pipe;
 mod port;
 mod probe;
 mod process;

@@ -20,6 +20,7 @@ use thiserror::Error;
 use super::launch::Command;
 use super::launch::LaunchError;
 use super::launch::Loaded;
+use super::pipe::pipe;
 use crate::ident::AppName;
 use crate::ident::Instance;
 use crate::ident::ProcessType;
@@ -228,17 +229,17 @@ fn try_release_command(
     let spec = loaded.spec(&command, &instance, None)?;
     let signals =
         Signals::catch(&PASSED_ON).map_err(|error| RunError::Io("catch signals", error))?;
-    let (reader, writer) = io::pipe().map_err(|error| RunError::Io("make a pipe", error))?;
+    let (reader, writer) = pipe(spec.uid).map_err(|error| RunError::Io("make a pipe", error))?;
     let stderr = writer
         .try_clone()
         .map_err(|error| RunError::Io("duplicate a pipe", error))?;
     let streams = Streams {
         stdin: nothing().map_err(LaunchError::from)?,
-        stdout: writer.into(),
-        stderr: stderr.into(),
+        stdout: writer,
+        stderr,
     };
     let mut child = sandbox::spawn(&spec, streams)?;
-    hear_out(&mut child, &reader.into(), &signals, output)
+    hear_out(&mut child, &reader, &signals, output)
 }
 
 /// Reads its output until it has ended and the pipe is empty: the sandbox leaves nobody who could write more.

@@ -1,7 +1,6 @@
 //! A started process, and what is told about it.
 
 use std::cell::RefCell;
-use std::io;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -17,6 +16,7 @@ use super::launch::LaunchError;
 use super::launch::Loaded;
 use super::one_off::chain;
 use super::one_off::nothing;
+use super::pipe::pipe;
 use super::port::Port;
 use super::probe;
 use super::supervisor::Ending;
@@ -62,12 +62,12 @@ impl Process {
         };
         let command = Command::Type(Some(instance.process_type.clone()), Vec::new());
         let spec = loaded.spec(&command, instance, port.as_ref().map(Port::number))?;
-        let pipe = || io::pipe().map_err(LaunchError::Pipe);
+        let pipe = || pipe(spec.uid).map_err(LaunchError::Pipe);
         let ((out, to_out), (err, to_err)) = (pipe()?, pipe()?);
         let streams = Streams {
             stdin: nothing()?,
-            stdout: to_out.into(),
-            stderr: to_err.into(),
+            stdout: to_out,
+            stderr: to_err,
         };
         let child = sandbox::launch(Path::new("/proc/self/exe"), &spec, streams)?;
         let labels = Labels {
@@ -78,7 +78,7 @@ impl Process {
             instance: instance.clone(),
             version: loaded.version(),
             plan: plan.clone(),
-            voice: pump.listen(labels, out.into(), err.into()),
+            voice: pump.listen(labels, out, err),
             port: port.map(Rc::new),
             child: Rc::new(RefCell::new(child)),
         })

@@ -1,13 +1,14 @@
 //! The reactor: one thread that does what the supervisor decides, and tells it
-//! what came of it. Follows the ledger; answers the control socket.
+//! what came of it.
+
+mod asked;
+mod ledger;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -21,10 +22,8 @@ use super::control;
 use super::control::Replies;
 use super::control::Reply;
 use super::control::Request;
-use super::formation;
 use super::formation::BadFormation;
 use super::formation::HostState;
-use super::formation::INSTANCES_MAX;
 use super::formation::StateError;
 use super::front::Front;
 use super::front::Target;
@@ -37,21 +36,16 @@ use super::supervisor::Ending;
 use super::supervisor::Event;
 use super::supervisor::Generation;
 use super::supervisor::Moment;
-use super::supervisor::Plan;
 use super::supervisor::ProcessId;
 use super::supervisor::Supervisor;
-use super::supervisor::Which;
 use super::watch::LedgerWatch;
 use crate::ident::AppName;
 use crate::ident::Instance;
-use crate::ident::ProcessType;
 use crate::ident::ReleaseVersion;
 use crate::logs::Labels;
 use crate::logs::Pump;
 use crate::logs::Voice;
-use crate::store;
 use crate::store::Ledger;
-use crate::store::ReleaseRecord;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::sys::PathError;
@@ -120,11 +114,9 @@ enum Message {
     Exited(ProcessId, Ending),
     Loaded(ReleaseVersion, Box<Result<Loaded, LaunchError>>),
     Asked(Request, Replies),
-    Told(Interrupt),
+    /// SIGINT or SIGTERM.
+    Interrupted,
 }
-
-/// SIGINT or SIGTERM.
-struct Interrupt;
 
 /// Supervises the app until SIGINT, SIGTERM or `slug stop`; returns when every process is gone.
 pub fn up(options: UpOptions) -> Result<(), UpError> {
@@ -160,7 +152,7 @@ fn interrupts(inbox: &mpsc::UnboundedSender<Message>) -> io::Result<()> {
     for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
         let (mut signals, inbox) = (signal(kind)?, inbox.clone());
         tokio::task::spawn_local(async move {
-            while signals.recv().await.is_some() && inbox.send(Message::Told(Interrupt)).is_ok() {}
+            while signals.recv().await.is_some() && inbox.send(Message::Interrupted).is_ok() {}
         });
     }
     Ok(())
@@ -179,7 +171,8 @@ struct Reactor {
     ended: HashMap<ProcessId, Voice>,
     loaded: HashMap<ReleaseVersion, Rc<Loaded>>,
     loading: Option<ReleaseVersion>,
-    /// Refused by this host although nothing else can run: told once, not looked at again.
+    /// Rejected, though the ledger does not know it.
+    unrecorded: Option<ReleaseVersion>,
     followers: Vec<(ReleaseVersion, Replies)>,
     stoppers: Vec<Replies>,
     is_stopping: bool,
@@ -204,6 +197,7 @@ impl Reactor {
             ended: HashMap::new(),
             loaded: HashMap::new(),
             loading: None,
+            unrecorded: None,
             followers: Vec::new(),
             stoppers: Vec::new(),
             is_stopping: false,
@@ -254,8 +248,8 @@ impl Reactor {
             }
             Message::Loaded(version, loaded) => self.on_loaded(version, *loaded)?,
             Message::Asked(request, replies) => self.on_asked(request, replies)?,
-            Message::Told(Interrupt) if self.is_stopping => self.step(Event::StopNow),
-            Message::Told(Interrupt) => self.stop(),
+            Message::Interrupted if self.is_stopping => self.step(Event::StopNow),
+            Message::Interrupted => self.stop(),
         }
         Ok(())
     }
@@ -432,39 +426,6 @@ impl Reactor {
         self.reject(version, why, &tail);
     }
 
-    /// This host will not run it. What runs, or ran before, goes on.
-    fn reject(&mut self, version: ReleaseVersion, why: &str, tail: &str) {
-        let current = self.supervisor.current();
-        let goes_on = current.map_or_else(
-            || "the release before is started".to_owned(),
-            |current| format!("{current} goes on"),
-        );
-        self.say(
-            Some(version),
-            &format!("{version} is rejected: {why}; {goes_on}"),
-        );
-        let whole = if tail.is_empty() {
-            why.to_owned()
-        } else {
-            format!("{why}\n{tail}")
-        };
-        let event = store::Event::Rejected {
-            host: self.options.host.clone(),
-            why: whole,
-        };
-        if let Err(error) = self.ledger.record(version, Timestamp::now(), &event) {
-            self.say(
-                Some(version),
-                &format!("the rejection could not be recorded: {}", chain(&error)),
-            );
-        }
-        let (why, tail) = (why.to_owned(), tail.to_owned());
-        self.settle_followers(version, &Reply::Rejected { version, why, tail });
-        if current.is_none() {
-            let _ = self.inbox.send(Message::Happened(Event::Tick)); // the ledger's watch brings the release before
-        }
-    }
-
     fn failing(&mut self, version: ReleaseVersion, failed: ProcessId, why: &str) {
         let tail = self.tail(failed);
         let why = format!(
@@ -544,233 +505,6 @@ impl Reactor {
             }
             !is_over
         });
-    }
-
-    /// Looks into the ledger, and begins to load what is current there and not here.
-    fn look(&mut self) -> Result<(), UpError> {
-        if self.is_stopping {
-            return Ok(());
-        }
-        let current = match self.ledger.current(&self.options.host) {
-            Ok(current) => current,
-            // What runs goes on; only a start without any release has nothing to do.
-            Err(error) if self.supervisor.current().is_some() => {
-                self.say_once(&format!("the ledger could not be read: {}", chain(&error)));
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let Some(release) = current else {
-            self.say_once("there is no release yet: waiting for the first");
-            return Ok(());
-        };
-        let version = release.record.version;
-        let newest = self.supervisor.incoming().or(self.supervisor.current());
-        if newest != Some(version) && self.loading.is_none() {
-            self.load(release.record);
-        }
-        Ok(())
-    }
-
-    /// On a thread of its own: unpacking takes seconds.
-    fn load(&mut self, record: ReleaseRecord) {
-        let version = record.version;
-        self.loading = Some(version);
-        let (store, inbox) = (self.options.store.clone(), self.inbox.clone());
-        let load = move || {
-            let loaded = Loaded::load(&store, &record, &mut |_| {});
-            let fitting = loaded.and_then(|loaded| loaded.check_base().map(|()| loaded));
-            let _ = inbox.send(Message::Loaded(version, Box::new(fitting)));
-        };
-        if let Err(error) = thread::Builder::new()
-            .name("slug-load".to_owned())
-            .spawn(load)
-        {
-            let failed = Err(LaunchError::Pipe(error));
-            let _ = self.inbox.send(Message::Loaded(version, Box::new(failed)));
-        }
-    }
-
-    fn on_loaded(
-        &mut self,
-        version: ReleaseVersion,
-        loaded: Result<Loaded, LaunchError>,
-    ) -> Result<(), UpError> {
-        self.loading = None;
-        let is_current = self
-            .ledger
-            .current(&self.options.host)?
-            .is_some_and(|current| current.record.version == version);
-        if is_current && !self.is_stopping {
-            let planned = loaded.map_err(ReleaseError::from).and_then(|loaded| {
-                let types = formation::types(loaded.slug())?;
-                Ok((loaded, types))
-            });
-            match planned {
-                Ok((loaded, types)) => {
-                    let has_fallback = self.has_fallback(version);
-                    self.loaded.insert(version, Rc::new(loaded));
-                    self.say(Some(version), &format!("starting {version}"));
-                    self.step(Event::Released(Plan {
-                        version,
-                        types,
-                        has_fallback,
-                    }));
-                }
-                Err(error) if self.supervisor.current().is_some() || self.has_fallback(version) => {
-                    self.reject(version, &chain(&error), "");
-                }
-                Err(source) => return Err(UpError::Release { version, source }),
-            }
-        }
-        self.look()
-    }
-
-    /// An older release was up on this host, and this one never was: it may be rejected.
-    fn has_fallback(&self, version: ReleaseVersion) -> bool {
-        let is_eligible = |release: store::Release| {
-            release.succeeded() && !release.rejected_by(&self.options.host)
-        };
-        self.proven.is_some_and(|proven| {
-            proven < version && self.ledger.get(proven).is_ok_and(is_eligible)
-        })
-    }
-
-    fn say_once(&self, line: &str) {
-        if *self.said.borrow() != line {
-            line.clone_into(&mut self.said.borrow_mut());
-            self.say(None, line);
-        }
-    }
-
-    fn on_asked(&mut self, request: Request, replies: Replies) -> Result<(), UpError> {
-        match request {
-            Request::Ps => drop(replies.send(Reply::Processes {
-                processes: self.seen(),
-            })),
-            Request::Scale { counts } => drop(replies.send(self.scale(counts))),
-            Request::Restart { which } => drop(replies.send(self.restart(which.as_deref()))),
-            Request::Stop => {
-                self.stoppers.push(replies);
-                if !self.is_stopping {
-                    self.stop();
-                }
-            }
-            Request::Follow { version } => {
-                self.look()?;
-                self.follow(version, replies);
-            }
-        }
-        Ok(())
-    }
-
-    fn seen(&self) -> Vec<control::Process> {
-        let at = |since: Moment| {
-            let us = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
-            Timestamp::from_unix_us(self.began_at.unix_us().saturating_add(us))
-                .unwrap_or(self.began_at)
-        };
-        let seen = self.supervisor.seen().into_iter();
-        seen.map(|seen| control::Process {
-            pid: seen
-                .id
-                .and_then(|id| self.processes.get(&id))
-                .map(Process::pid),
-            instance: seen.instance,
-            release: seen.version,
-            state: seen.state.to_owned(),
-            since: at(seen.since),
-            crashes: seen.crashes,
-        })
-        .collect()
-    }
-
-    fn scale(&mut self, counts: BTreeMap<ProcessType, u32>) -> Reply {
-        if let Some((process_type, count)) =
-            counts.iter().find(|(_, count)| **count > INSTANCES_MAX)
-        {
-            return Reply::Refused {
-                why: format!("{process_type}={count} is more than {INSTANCES_MAX}"),
-            };
-        }
-        let remembered = counts.clone();
-        let changed = HostState::change(&self.options.store, &self.options.app, |state| {
-            state.scale.extend(remembered);
-        });
-        if let Err(error) = changed {
-            return Reply::Refused { why: chain(&error) };
-        }
-        self.step(Event::Scaled(counts));
-        Reply::Done
-    }
-
-    fn restart(&mut self, which: Option<&str>) -> Reply {
-        let refused = |why: String| Reply::Refused { why };
-        let Some(current) = self.supervisor.current_plan().cloned() else {
-            return refused("nothing is up yet".to_owned());
-        };
-        if let Some(incoming) = self.supervisor.incoming() {
-            return refused(format!(
-                "{incoming} is being started: that starts everything anew"
-            ));
-        }
-        let Some(which) = which else {
-            self.step(Event::Released(current));
-            return Reply::Done;
-        };
-        let as_instance = which
-            .parse::<Instance>()
-            .ok()
-            .filter(|instance| current.types.contains_key(&instance.process_type));
-        let as_type = which
-            .parse::<ProcessType>()
-            .ok()
-            .filter(|process_type| current.types.contains_key(process_type));
-        // A type may have a dot in its name: `web.1` is one if the slug says so.
-        let which = match (as_type, as_instance) {
-            (Some(process_type), _) => Which::Type(process_type),
-            (None, Some(instance)) => Which::Instance(instance),
-            (None, None) => {
-                return refused(format!("{} has no process `{which}`", current.version));
-            }
-        };
-        self.step(Event::Recycled(which));
-        Reply::Done
-    }
-
-    /// Answers at once if it is over, else when it is.
-    fn follow(&mut self, version: ReleaseVersion, replies: Replies) {
-        let is_up = self.supervisor.current() == Some(version)
-            && self.supervisor.is_settled()
-            && self.supervisor.incoming().is_none();
-        let reply = match self.ledger.get(version) {
-            Err(error) => Some(Reply::Refused { why: chain(&error) }),
-            Ok(_) if is_up => Some(Reply::Switched { version }),
-            Ok(release) => {
-                let rejected = release
-                    .rejected
-                    .into_iter()
-                    .find(|(host, _)| *host == self.options.host);
-                let newest = self
-                    .loading
-                    .or(self.supervisor.incoming())
-                    .or(self.supervisor.current());
-                match rejected {
-                    Some((_, why)) => Some(Reply::Rejected {
-                        version,
-                        why,
-                        tail: String::new(),
-                    }),
-                    None => newest
-                        .filter(|newest| *newest > version)
-                        .map(|by| Reply::Superseded { by }),
-                }
-            }
-        };
-        match reply {
-            Some(reply) => drop(replies.send(reply)),
-            None => self.followers.push((version, replies)),
-        }
     }
 }
 
