@@ -72,7 +72,7 @@ fn a_python_that_there_is_not() {
     built
         .code(51)
         .says(".python-version:1 asks for Python 3.99, which cannot be had")
-        .says("can be had: ");
+        .says("The newest of each minor version: ");
 }
 
 #[test]
