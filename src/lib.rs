@@ -1,32 +1,34 @@
 //! `slug` makes the Twelve-Factor App executable: build, release, run.
 //!
 //! The rooms, lowest first; a room uses only rooms above it in this list
-//! (`tests/it/architecture.rs` holds that). Start reading at `build`, then
-//! `release`, then `run`: each `mod.rs` tells its stage as one story.
+//! (`tests/it/architecture.rs` holds that):
+//!
+//! - `ident`: the parsed names: `AppName`, `Digest`, `ReleaseVersion`, …
+//! - `sys`: the only room that touches the machine: files, mounts, processes, clock, fetch.
+//! - `logs`: lines of output: framing, prefix, history.
+//! - `layer`: the environment delta of a layer, and the cache decision with its reasons.
+//! - `buildpack`: the contract: descriptor, order, plan, layers, launch, and what a built-in implements.
+//! - `store`: blobs by digest, the ledger of releases, sealed config, garbage.
+//! - `archive`: layers and images: canonical tar, OCI manifests, hostile unpacking.
+//! - `build`: source → detect → restore → execute → export: ends in a slug's digest.
+//! - `release`: slug + config → release; rollback; what differs.
+//! - `run`: runs releases: launch, formation, supervisor, stop.
+//! - `router`: the public listener in front of the web processes; knows no release.
+//! - `buildpacks`: the built-in ones, a folder each; they use `buildpack`, `layer` and `ident` alone.
+//!
+//! The binary's `cli` is another crate. Start reading at `build`, then `release`, then `run`: each
+//! `mod.rs` tells its stage as one story.
 
-/// Layers and images: canonical tar, OCI manifests, hostile unpacking.
 pub mod archive;
-/// Source → detect → restore → execute → export: ends in a slug's digest.
 pub mod build;
-/// The contract: descriptor, order, plan, layers, launch, and what a built-in implements.
 pub mod buildpack;
-/// The parsed names: `AppName`, `Digest`, `ReleaseVersion`, …
-pub mod ident;
-/// The environment delta of a layer, and the cache decision with its reasons.
-pub mod layer;
-/// Lines of output: framing, prefix, history.
-pub mod logs;
-/// Slug + config → release; rollback; what differs.
-pub mod release;
-/// The public listener in front of the web processes; knows no release.
-pub mod router;
-/// Runs releases: launch, formation, supervisor, stop.
-pub mod run;
-/// Blobs by digest, the ledger of releases, sealed config, garbage.
-pub mod store;
-/// The only room that touches the machine: files, mounts, processes, clock, fetch.
-pub mod sys;
-
-/// The built-in buildpacks; they use `buildpack`, `layer` and `ident` alone.
 #[path = "../buildpacks/mod.rs"]
 pub mod buildpacks;
+pub mod ident;
+pub mod layer;
+pub mod logs;
+pub mod release;
+pub mod router;
+pub mod run;
+pub mod store;
+pub mod sys;

@@ -130,7 +130,12 @@ impl Filter {
                 .matched_path_or_any_parents(path, is_folder)
                 .is_ignore()
         };
+        // What `slug build -o app.slug` wrote is no source: the next build would hold it.
+        let is_slug = path.extension() == Some(OsStr::new("slug"))
+            && path.parent() == Some(Path::new(""))
+            && !is_folder;
         is_git
+            || is_slug
             || path == Path::new(".env")
             || self.excluded.iter().any(matches)
             || (!is_folder
@@ -373,11 +378,12 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_taken_whole_but_for_git_and_the_apps_env_file() {
+    fn a_folder_is_taken_whole_but_for_git_the_apps_env_file_and_slugs_of_it() {
         check(
             &[
                 ("a", ""),
                 (".env", "S=1"),
+                ("app.slug", ""),
                 ("b/.env", ""),
                 ("b/c", "-> /etc/passwd"),
                 ("sub/.git/config", ""),

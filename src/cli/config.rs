@@ -174,7 +174,8 @@ fn read_value(from: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
     Ok(value)
 }
 
-fn import(settings: &Settings, file: &Path) -> Result<Vec<(EnvKey, Secret)>, Failure> {
+/// All that an env file sets; `-` is standard input.
+pub(crate) fn import(settings: &Settings, file: &Path) -> Result<Vec<(EnvKey, Secret)>, Failure> {
     let mut bytes = Vec::new();
     let is_stdin = file == Path::new("-");
     let path = settings.absolute(file);

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 use slug::archive::{self, Host};
-use slug::ident::{AppName, Digest, ReleaseVersion};
+use slug::ident::{AppName, ReleaseVersion};
 use slug::release::{self, CommandOutcome, Planned, ReleaseError, ReleasePlan, Request};
 use slug::store::{ReleaseRecord, Store};
 
@@ -30,23 +30,18 @@ pub(crate) fn rollback(settings: &Settings, typed: &Rollback) -> Result<u8, Fail
     })
 }
 
-/// For `slug up DIR`: the release that the supervisor is to find.
-pub(crate) fn deploy_built(
+/// For `slug up DIR`: releases that the supervisor is to find when it starts.
+pub(crate) fn prepare(
     settings: &Settings,
     store: &Store,
     app: &AppName,
-    slug: Digest,
+    plan: &dyn Fn(&Request<'_>) -> Result<Planned, ReleaseError>,
 ) -> Result<(), Failure> {
-    let outcome = make(settings, store, app, None, &|request| {
-        release::plan_deploy(request, &slug)
-    })?;
-    match outcome {
+    match make(settings, store, app, None, plan)? {
         Made::Release(plan) => settings
             .ui
             .say(&format!("released {} of {app}", plan.version)),
-        Made::Unchanged(_) => settings
-            .ui
-            .detail("this slug is the current release already"),
+        Made::Unchanged(unchanged) => settings.ui.detail(&no_change(&unchanged)),
     }
     Ok(())
 }

@@ -5,14 +5,19 @@ use std::sync::Arc;
 
 use slug::ident::AppName;
 use slug::logs::{History, Labels, Paint, Pump, Sink};
+use slug::release::{ConfigChange, plan_config_change, plan_deploy};
 use slug::router::{self, Router, RouterError, RouterOptions};
 use slug::run::{self, Front, Target, UpError, UpOptions};
 use slug::store::Store;
 
 use super::args::Up;
+use super::release::prepare;
 use super::report::Failure;
 use super::settings::Settings;
-use super::{build, release};
+use super::{build, config};
+
+/// The config of a folder that is run where it is written.
+const ENV_FILE: &str = ".env";
 
 pub(crate) fn run(settings: &Settings, typed: &Up) -> Result<u8, Failure> {
     let store = settings.open_store()?;
@@ -48,7 +53,18 @@ fn build_and_release(
     let dir = settings.source_dir(dir)?;
     let app = settings.app_of_dir(&dir)?;
     let built = build::build(settings, &dir, &app, store, &typed.options)?;
-    release::deploy_built(settings, store, &app, built.slug)?;
+    let env_file = dir.join(ENV_FILE);
+    if env_file.is_file() {
+        let set = config::import(settings, &env_file)?;
+        let unset = Vec::new();
+        let change = ConfigChange { set, unset };
+        prepare(settings, store, &app, &|request| {
+            plan_config_change(request, &change)
+        })?;
+    }
+    prepare(settings, store, &app, &|request| {
+        plan_deploy(request, &built.slug)
+    })?;
     Ok(app)
 }
 

@@ -131,3 +131,17 @@ fn one_command_builds_releases_and_serves_a_folder() {
     let up = world.up(&[app.to_str().unwrap()]);
     assert_eq!(up.get("/").ok(), "Hello from v1\n");
 }
+
+#[test]
+fn up_of_a_folder_sets_what_its_env_file_says() {
+    let world = World::new();
+    let app = world.real_app("plain");
+    std::fs::write(app.join(".env"), "GREETING=\"from the file\"\n").unwrap();
+    let up = world.up(&[app.to_str().unwrap()]);
+    let env: serde_json::Value = serde_json::from_str(&up.get("/env").ok()).unwrap();
+    assert_eq!(env["GREETING"], "from the file");
+    world
+        .slug(&["run", "--", "ls", "-a", "/workspace"])
+        .code(0)
+        .says_not(".env");
+}
