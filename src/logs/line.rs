@@ -18,9 +18,8 @@ pub struct Piece<'a> {
 /// Carries the partial line of one stream.
 #[derive(Debug, Default)]
 pub struct Framer {
+    /// Never empty after a cut: only a line that goes on is cut.
     carried: Vec<u8>,
-    /// The line's earlier pieces were passed on already: an end that comes now adds nothing.
-    was_cut: bool,
 }
 
 impl Framer {
@@ -38,29 +37,25 @@ impl Framer {
         if !self.carried.is_empty() {
             self.complete(&[], emit);
         }
-        self.was_cut = false;
     }
 
     fn complete(&mut self, rest: &[u8], emit: &mut dyn FnMut(Piece<'_>)) {
         if self.carried.is_empty() && rest.len() <= LINE_BYTES_MAX {
-            // The common case: the line lies in the buffer that was read. One that ended exactly at the limit adds no empty line.
-            if !(self.was_cut && rest.is_empty()) {
-                emit(Piece {
-                    bytes: rest,
-                    cut: false,
-                });
-            }
-        } else {
-            self.carry(rest, emit);
-            if !self.carried.is_empty() {
-                emit(Piece {
-                    bytes: &self.carried,
-                    cut: false,
-                });
-            }
-            self.carried.clear();
+            // The common case: the line lies whole in the buffer that was read.
+            return emit(Piece {
+                bytes: rest,
+                cut: false,
+            });
         }
-        self.was_cut = false;
+        self.carry(rest, emit);
+        emit(Piece {
+            bytes: &self.carried,
+            cut: false,
+        });
+        self.carried.clear();
+        if self.carried.capacity() > LINE_BYTES_MAX / 4 {
+            self.carried = Vec::new(); // one long line must not hold its memory for ever
+        }
     }
 
     fn carry(&mut self, mut bytes: &[u8], emit: &mut dyn FnMut(Piece<'_>)) {
@@ -72,13 +67,9 @@ impl Framer {
                 cut: true,
             });
             self.carried.clear();
-            self.was_cut = true;
             bytes = rest;
         }
         self.carried.extend_from_slice(bytes);
-        if self.carried.is_empty() && self.carried.capacity() > LINE_BYTES_MAX / 4 {
-            self.carried = Vec::new(); // one long line must not hold its memory for ever
-        }
     }
 }
 
