@@ -331,7 +331,7 @@ fn a_process_gets_its_environment_and_nothing_of_the_shell() {
     assert!(!environment.contains("leaked"), "{environment}");
     for line in [
         "NAME=Ada",
-        "SLUG_APP=shop",
+        "SLUG_APP=shop-",
         "SLUG_RELEASE=v2",
         "DYNO=run.",
         "SLUG_PROCESS=run.",

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::support::processes;
+use crate::support::processes::Process;
 use crate::support::up::Up;
 use crate::support::wait;
 use crate::support::world::World;
@@ -35,24 +36,31 @@ fn up_with_worker(world: &World, worker: &str, grace: &str) -> Up {
 /// A grandchild in a session of its own that holds on to stdout and ignores what it can.
 const DAEMON: &str = "trap '' TERM INT HUP\nsetsid sh -c \"trap '' TERM INT HUP; sleep 1234; sleep 1234\" &\necho ready\nsleep 1234 & wait\n";
 
+/// All processes of the world, the init of a sandbox among them, once the one that says so is there.
 #[track_caller]
-fn has_the_daemon(world: &World) {
-    wait::until(SOON, "the daemon", || {
-        processes::of(world.folder())
-            .iter()
-            .any(|process| process.command.contains("sleep 1234"))
-            .then_some(())
+fn processes_with(world: &World, command: &str) -> Vec<Process> {
+    let all = wait::until(SOON, command, || {
+        let all = processes::of(world.folder());
+        all.iter()
+            .any(|process| process.command.starts_with(command))
+            .then_some(all)
     });
+    assert!(
+        all.iter()
+            .any(|process| process.command.starts_with("slug-shim")),
+        "{all:?}"
+    );
+    all
 }
 
 #[test]
 fn a_stop_leaves_no_process_not_even_one_that_called_setsid() {
     for world in [World::new(), World::unprivileged()] {
         let mut up = up_with_worker(&world, DAEMON, "1s");
-        has_the_daemon(&world);
+        let before = processes_with(&world, "sleep 1234");
         up.signal(Signal::TERM);
         up.wait(SOON);
-        assert_eq!(processes::of(world.folder()), [], "{}", up.story());
+        processes::none_left(world.folder(), &before, Duration::ZERO);
     }
 }
 
@@ -61,21 +69,22 @@ fn a_second_ctrl_c_does_not_wait_for_the_grace() {
     let world = World::new();
     let stubborn = "trap 'echo not yet' TERM\necho ready\nwhile true; do sleep 0.1; done\n";
     let mut up = up_with_worker(&world, stubborn, "5m");
+    let before = processes_with(&world, "sh worker");
     up.signal(Signal::INT);
     up.said.wait_for("not yet", SOON);
     up.signal(Signal::INT);
     up.wait(SOON);
-    assert_eq!(processes::of(world.folder()), [], "{}", up.story());
+    processes::none_left(world.folder(), &before, Duration::ZERO);
 }
 
 #[test]
 fn a_supervisor_killed_outright_leaves_no_process() {
     for world in [World::new(), World::unprivileged()] {
         let mut up = up_with_worker(&world, DAEMON, "1s");
-        has_the_daemon(&world);
+        let before = processes_with(&world, "sleep 1234");
         up.signal(Signal::KILL);
         up.wait(SOON);
-        processes::none_left(world.folder(), SOON);
+        processes::none_left(world.folder(), &before, SOON);
     }
 }
 
@@ -83,9 +92,10 @@ fn a_supervisor_killed_outright_leaves_no_process() {
 fn a_stop_by_command_ends_the_supervisor_with_zero() {
     let world = World::new();
     let mut up = up_with_worker(&world, "echo ready\nexec sleep 1234\n", "5s");
+    let before = processes_with(&world, "sleep 1234");
     world.slug(&["stop"]).ok();
     assert!(up.wait(SOON).success(), "{}", up.story());
-    assert_eq!(processes::of(world.folder()), []);
+    processes::none_left(world.folder(), &before, Duration::ZERO);
 }
 
 #[test]
@@ -106,8 +116,8 @@ fn a_one_off_killed_outright_leaves_no_process() {
         .command(&["run", "--", "sh", "-c", "setsid sleep 1234 & sleep 1234"])
         .spawn()
         .unwrap();
-    has_the_daemon(&world);
+    let before = processes_with(&world, "sleep 1234");
     child.kill().unwrap();
     child.wait().unwrap();
-    processes::none_left(world.folder(), SOON);
+    processes::none_left(world.folder(), &before, SOON);
 }

@@ -6,12 +6,16 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::world::APP;
 use crate::support::world::World;
+use crate::support::world::app_of;
 
 /// The records of the app, oldest first.
 fn records(world: &World) -> Vec<PathBuf> {
-    let folder = world.store().join("apps").join(APP).join("releases");
+    let folder = world
+        .store()
+        .join("apps")
+        .join(app_of(world.folder()))
+        .join("releases");
     let mut all: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -120,7 +124,7 @@ fn a_build_that_is_killed_leaves_a_store_in_which_the_next_one_works() {
         thread::sleep(Duration::from_millis(delay));
         child.kill().unwrap();
         child.wait().unwrap();
-        crate::support::processes::none_left(world.folder(), Duration::from_secs(20));
+        crate::support::processes::none_left(world.folder(), &[], Duration::from_secs(20));
     }
     let digest = world.slug(&build).ok();
     let clean = World::new();

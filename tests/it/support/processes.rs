@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::path::PathBuf;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::support::wait;
+use crate::support::world;
 
 /// A process and its command line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,81 +16,87 @@ pub(crate) struct Process {
     pub(crate) command: String,
 }
 
-/// The processes of each world that were seen so far, by pid and the time at which they began.
-static SEEN: Mutex<BTreeMap<PathBuf, BTreeSet<(u32, u64)>>> = Mutex::new(BTreeMap::new());
-
-/// The processes of a world: those with its folder in their environment (`slug` itself) or among their mounts, all
-/// that descend from those, and all that did when this was asked before, whoever their parent is now. What descends
-/// from `slug` at no such moment is missed: ask once while it runs.
+/// The processes of a world: those that name its folder or its app in their environment or their mounts, all that
+/// descend from them, and the inits that they descend from. Neither setsid nor a fork nor the death of a parent takes
+/// a process out of this set.
 pub(crate) fn of(world: &Path) -> Vec<Process> {
-    let name = world.file_name().unwrap().to_str().unwrap();
-    let all: BTreeMap<u32, Stat> = pids().filter_map(|pid| Some((pid, stat(pid)?))).collect();
-    let mut seen = SEEN.lock().unwrap();
-    let seen = seen.entry(world.to_owned()).or_default();
-    let mut found: BTreeSet<u32> = all
-        .iter()
-        .filter(|(pid, stat)| seen.contains(&(**pid, stat.began)) || names(**pid, name))
-        .map(|(pid, _)| *pid)
+    let parents = parents();
+    let folder = world.file_name().unwrap().to_str().unwrap();
+    let app = format!("SLUG_APP={}\0", world::app_of(world));
+    let mut own: BTreeSet<u32> = parents
+        .keys()
+        .copied()
+        .filter(|&pid| {
+            mentions(pid, "environ", folder)
+                || mentions(pid, "environ", &app)
+                || mentions(pid, "mountinfo", folder)
+        })
         .collect();
+    let inits = own
+        .iter()
+        .filter_map(|pid| parents.get(pid))
+        .copied()
+        .filter(|&parent| is_init(parent));
+    own.extend(inits.collect::<Vec<_>>());
     loop {
-        let is_child =
-            |(pid, stat): &(&u32, &Stat)| !found.contains(pid) && found.contains(&stat.parent);
-        let children: Vec<u32> = all.iter().filter(is_child).map(|(pid, _)| *pid).collect();
+        let of_own = |(pid, parent): (&u32, &u32)| {
+            (own.contains(parent) && !own.contains(pid)).then_some(*pid)
+        };
+        let children: Vec<u32> = parents.iter().filter_map(of_own).collect();
         if children.is_empty() {
             break;
         }
-        found.extend(children);
+        own.extend(children);
     }
-    seen.extend(found.iter().map(|pid| (*pid, all[pid].began)));
-    let process = |pid| Process {
+    let processes = own.into_iter().map(|pid| Process {
         pid,
         command: command_line(pid),
-    };
-    found.into_iter().map(process).collect()
+    });
+    processes
+        .filter(|process| !process.command.is_empty())
+        .collect()
 }
 
-fn pids() -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir("/proc").unwrap();
-    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-}
-
-fn names(pid: u32, name: &str) -> bool {
-    ["environ", "mountinfo"].iter().any(|file| {
-        let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        bytes
-            .windows(name.len())
-            .any(|window| window == name.as_bytes())
-    })
-}
-
-struct Stat {
-    parent: u32,
-    began: u64,
-}
-
-/// None of a process that has ended, though nobody has waited for it yet.
-fn stat(pid: u32) -> Option<Stat> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name is in parentheses and may hold anything: the fields begin after the last one.
-    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    (fields[0] != "Z").then(|| Stat {
-        parent: fields[1].parse().unwrap(),
-        began: fields[19].parse().unwrap(),
-    })
-}
-
-/// Waits until no process of the world is left.
+/// Waits until no process of the world is left, nor any of these, which were of it before.
 #[track_caller]
-pub(crate) fn none_left(world: &Path, limit: Duration) {
-    let mut left = Vec::new();
+pub(crate) fn none_left(world: &Path, before: &[Process], limit: Duration) {
     wait::until(limit, "the end of every process", || {
-        left = of(world);
-        left.is_empty().then_some(())
+        let gone = |process: &Process| command_line(process.pid) != process.command;
+        (before.iter().all(gone) && of(world).is_empty()).then_some(())
     });
 }
 
+/// Every process and its parent.
+fn parents() -> BTreeMap<u32, u32> {
+    let pids = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let parent = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("PPid:"))?
+            .trim()
+            .parse()
+            .ok()
+    };
+    pids.filter_map(|pid| Some((pid, parent(pid)?))).collect()
+}
+
+fn mentions(pid: u32, file: &str, wanted: &str) -> bool {
+    let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    bytes
+        .windows(wanted.len())
+        .any(|window| window == wanted.as_bytes())
+}
+
+/// The first process of a sandbox.
+fn is_init(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "slug-init\n")
+}
+
 /// The arguments of a process, separated by spaces; empty if it has ended.
-pub(crate) fn command_line(pid: u32) -> String {
+fn command_line(pid: u32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes)
         .replace('\0', " ")

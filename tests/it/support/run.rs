@@ -15,6 +15,7 @@ use std::thread;
 use expect_test::Expect;
 
 use crate::support::wait;
+use crate::support::world;
 
 /// A command that is being put together.
 #[must_use = "nothing runs before `.run()`"]
@@ -169,7 +170,7 @@ impl Run {
         self
     }
 
-    /// Compares stderr with the snapshot: the folder of the world is `[world]`, digests are `sha256:[…]`.
+    /// Compares stderr with the snapshot: the folder of the world is `[world]`, its app `shop`, digests are `sha256:[…]`.
     #[track_caller]
     pub(crate) fn stderr_is(&self, snapshot: &Expect) -> &Self {
         snapshot.assert_eq(&self.normalised(&self.stderr()));
@@ -190,7 +191,8 @@ impl Run {
     }
 
     fn normalised(&self, text: &str) -> String {
-        without_digests(&text.replace(self.world.to_str().unwrap(), "[world]"))
+        let text = text.replace(self.world.to_str().unwrap(), "[world]");
+        without_digests(&text.replace(&world::app_of(&self.world), "shop"))
     }
 
     /// All there is to know, for the message of a failed test.

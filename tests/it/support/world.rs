@@ -21,8 +21,12 @@ use crate::support::tools;
 /// The uid and gid of `nobody` on Debian, Ubuntu and most others: owns nothing.
 pub(crate) const NOBODY: u32 = 65534;
 
-/// The app of every world that does not say otherwise.
-pub(crate) const APP: &str = "shop";
+/// The app of a world that does not say otherwise: another in each, so that its processes can be told.
+pub(crate) fn app_of(world: &Path) -> String {
+    let folder = world.file_name().unwrap().to_str().unwrap();
+    let unique = folder.rsplit('-').next().unwrap();
+    format!("shop-{}", unique.to_lowercase())
+}
 
 /// A home, a store, temporary files and an environment of its own. Dropping it removes all.
 pub(crate) struct World {
@@ -243,7 +247,7 @@ fn environment(folder: &Path, binary: &Path) -> BTreeMap<OsString, OsString> {
         ("HOME", folder.join("home").into_os_string()),
         ("TMPDIR", folder.join("tmp").into_os_string()),
         ("PATH", path(binary)),
-        ("SLUG_APP", APP.into()),
+        ("SLUG_APP", app_of(folder).into()),
         ("SLUG_STORE", folder.join("store").into_os_string()),
     ];
     #[expect(
