@@ -39,6 +39,12 @@ fn build(name: &str) -> Built {
     static WORLD: LazyLock<World> =
         LazyLock::new(|| World::shared(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("built")));
     let source = WORLD.real_app(name);
+    // A work tree of its own: git ignores the target folder that this lies in.
+    tools::done(
+        Command::new("git")
+            .args(["init", "--quiet"])
+            .current_dir(&source),
+    );
     let archive = WORLD.path(format!("{name}.slug"));
     let arguments = [
         "build",
