@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use toml::de::DeTable;
 
 use crate::ident::{AppName, EnvKey, ProcessType};
 use crate::layer::TomlError;
@@ -131,7 +132,7 @@ impl SlugToml {
         let text = String::from_utf8_lossy(bytes);
         if let Ok(document) = toml::Deserializer::parse(&text) {
             let _: Result<Self, _> = serde_ignored::deserialize(document, |key| {
-                warnings.push(unknown_key(&key.to_string()));
+                warnings.push(unknown_key(&text, &key.to_string()));
             });
         }
         Ok((read, warnings))
@@ -161,9 +162,12 @@ impl SlugToml {
     }
 }
 
-/// `process.web.grase` → what it may have been meant to be.
-fn unknown_key(key: &str) -> String {
+/// `process.web.grase` → where it is, and what it may have been meant to be.
+fn unknown_key(text: &str, key: &str) -> String {
     let parts: Vec<&str> = key.split('.').collect();
+    let place = place_of(text, &parts).map_or_else(String::new, |(line, column)| {
+        format!(", line {line}, column {column}")
+    });
     let last = parts.last().copied().unwrap_or_default();
     let known: &[&str] = match parts.as_slice() {
         [_] => &TOP_KEYS,
@@ -173,13 +177,33 @@ fn unknown_key(key: &str) -> String {
     };
     match known.iter().min_by_key(|name| distance(last, name)) {
         Some(nearest) if distance(last, nearest) <= 3 => {
-            format!("slug.toml: the key `{key}` is unknown (did you mean `{nearest}`?)")
+            format!("slug.toml{place}: the key `{key}` is unknown (did you mean `{nearest}`?)")
         }
         _ => format!(
-            "slug.toml: the key `{key}` is unknown (known are {})",
+            "slug.toml{place}: the key `{key}` is unknown (known are {})",
             known.join(", ")
         ),
     }
+}
+
+/// Line and column of a key, from one; none for a key that is quoted because it holds a dot.
+fn place_of(text: &str, parts: &[&str]) -> Option<(usize, usize)> {
+    let document = DeTable::parse(text).ok()?;
+    let (last, folders) = parts.split_last()?;
+    let mut table = document.get_ref();
+    for folder in folders {
+        let (_, value) = table.iter().find(|(key, _)| key.get_ref() == folder)?;
+        table = value.get_ref().as_table()?;
+    }
+    let (key, _) = table.iter().find(|(key, _)| key.get_ref() == last)?;
+    let before = text.get(..key.span().start)?;
+    let column = before
+        .chars()
+        .rev()
+        .take_while(|letter| *letter != '\n')
+        .count()
+        + 1;
+    Some((before.matches('\n').count() + 1, column))
 }
 
 /// How many letters must be put in, left out or replaced (Levenshtein).
@@ -228,9 +252,9 @@ mod tests {
         let (_, warnings) =
             parse("ap = \"x\"\n[process.web]\ngrase = \"3s\"\n[env.A]\nxyzzyx = 1\n").unwrap();
         let expected = [
-            "slug.toml: the key `ap` is unknown (did you mean `app`?)",
-            "slug.toml: the key `process.web.grase` is unknown (did you mean `grace`?)",
-            "slug.toml: the key `env.A.xyzzyx` is unknown (known are required, secret, description)",
+            "slug.toml, line 1, column 1: the key `ap` is unknown (did you mean `app`?)",
+            "slug.toml, line 3, column 1: the key `process.web.grase` is unknown (did you mean `grace`?)",
+            "slug.toml, line 5, column 1: the key `env.A.xyzzyx` is unknown (known are required, secret, description)",
         ];
         let mut warnings = warnings;
         warnings.sort();

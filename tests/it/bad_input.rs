@@ -156,8 +156,7 @@ fn a_slug_toml_with_a_key_that_is_nearly_right() {
     ];
     let app = world.app("app", &files);
     let built = world.slug(&["build", app.to_str().unwrap()]);
-    let warned =
-        "slug.toml: the key `process.web.read_within` is unknown (did you mean `ready_within`?)";
+    let warned = "slug.toml, line 2, column 1: the key `process.web.read_within` is unknown (did you mean `ready_within`?)";
     built.code(0).says(warned);
 }
 
