@@ -247,8 +247,13 @@ impl From<ReleaseError> for Failure {
             }
             ReleaseError::Overtaken { .. } => refused.hint("look at `slug releases`, and ask again"),
             ReleaseError::WrongLock { .. } => refused,
-            ReleaseError::CommandFailed { version, tail, .. } => refused
-                .code(exit::FAILED)
+            ReleaseError::CommandFailed { version, exit, tail, .. } => refused
+                .code(match exit {
+                    // Ctrl-C, or TERM to us, was passed on to it: we end as it did.
+                    Some(130) => exit::INTERRUPTED,
+                    Some(143) => exit::TERMINATED,
+                    _ => exit::FAILED,
+                })
                 .detail(tail)
                 .unchanged("the release before it is current; no process was touched")
                 .hint(format!("`slug releases show {version}` has its output; a corrected slug or config makes the next release")),

@@ -28,6 +28,10 @@ pub(crate) mod exit {
     pub(crate) const BUILD_FAILED: u8 = 51;
     /// A needed artifact cannot be reached.
     pub(crate) const UNREACHABLE: u8 = 69;
+    /// Interrupted by SIGINT.
+    pub(crate) const INTERRUPTED: u8 = 130;
+    /// Interrupted by SIGTERM.
+    pub(crate) const TERMINATED: u8 = 143;
     /// `slug run`: slug itself failed.
     pub(crate) const RUN_FAILED: u8 = 125;
     /// `slug run`: not executable.

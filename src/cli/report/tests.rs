@@ -579,6 +579,12 @@ fn of_releases() {
             ReleaseError::CommandFailed {
                 app: app(),
                 version,
+                exit: Some(130),
+                tail: "\n".to_owned()
+            },
+            ReleaseError::CommandFailed {
+                app: app(),
+                version,
                 exit: None,
                 tail: "`migrate` was not found".to_owned()
             },
@@ -652,6 +658,11 @@ fn of_releases() {
             unchanged: the release before it is current; no process was touched
             hint: `slug releases show v7` has its output; a corrected slug or config makes the next release
             [exit 1]
+
+            error: the release command of v7 of shop was ended by signal 2
+            unchanged: the release before it is current; no process was touched
+            hint: `slug releases show v7` has its output; a corrected slug or config makes the next release
+            [exit 130]
 
             error: the release command of v7 of shop could not be started
               `migrate` was not found
