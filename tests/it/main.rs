@@ -20,5 +20,6 @@ mod secrets;
 mod spec;
 mod stop;
 mod store;
+mod strangers;
 mod support;
 mod switch;
