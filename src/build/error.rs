@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::archive::ArchiveError;
 use crate::buildpack::descriptor::DescriptorError;
+use crate::buildpack::detection::GroupVerdict;
 use crate::buildpack::order::OrderError;
 use crate::ident::{BuildpackId, LayerName};
 use crate::layer::TomlError;
@@ -84,10 +85,10 @@ pub enum BuildError {
     NoSuchBuildpack(String),
     /// No group of buildpacks passed, and none failed (exit code 20).
     #[error("no buildpack fits this app")]
-    NothingFits(Vec<super::detect::GroupVerdict>),
+    NothingFits(Vec<GroupVerdict>),
     /// No group passed, and a `bin/detect` failed (exit code 21).
     #[error("detection failed")]
-    DetectFailed(Vec<super::detect::GroupVerdict>),
+    DetectFailed(Vec<GroupVerdict>),
     /// The buildpacks say that the build cannot go on: all reasons, before anything is fetched.
     #[error("{}", .0.join("\n"))]
     Problems(Vec<String>),

@@ -7,7 +7,7 @@ mod artifacts;
 mod cache;
 mod catalog;
 mod context;
-pub mod detect;
+mod detect;
 mod environment;
 mod error;
 mod execute;
@@ -32,12 +32,12 @@ mod tree;
 use std::path::Path;
 use std::time::Instant;
 
+use crate::buildpack::detection::Detected;
 use crate::ident::{AppName, Digest};
 use crate::sys::umask::PlainModes;
 
 use cache::Cache;
 use context::Context;
-use detect::Detected;
 use execute::Executed;
 use export::Exported;
 use source::Source;

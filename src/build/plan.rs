@@ -5,11 +5,12 @@ use serde::Deserialize;
 
 use super::cache::Cache;
 use super::context::Context;
-use super::detect::{self, Detected};
+use super::detect;
 use super::report::{FoundEvidence, Planned, PlannedBuildpack};
 use super::source::Source;
 use super::{BuildError, BuildRequest, Event, artifacts, environment};
 use crate::buildpack::descriptor::Descriptor;
+use crate::buildpack::detection::Detected;
 use crate::buildpack::plan::{Remaining, Require};
 use crate::ident::Digest;
 use crate::sys::umask::PlainModes;
@@ -107,9 +108,13 @@ pub(super) fn refuse_problems(detected: &Detected) -> Result<(), BuildError> {
 
 /// Two plans of one digest ask the same of the same buildpacks.
 pub(super) fn digest(detected: &Detected) -> Digest {
+    // How it came to this group does not change what is asked of it.
     let Detected {
         buildpacks,
         entries,
+        members: _,
+        dropped: _,
+        before: _,
     } = detected;
     let buildpacks: Vec<_> = buildpacks
         .iter()

@@ -153,6 +153,14 @@ impl Site {
         })
     }
 
+    /// Puts in place what a program is to see, where that is not done for each program apart.
+    pub(super) fn make_ready(&self, job: &Job<'_>) -> Result<(), PathError> {
+        if !self.is_real() {
+            return Ok(());
+        }
+        job.sees.iter().try_for_each(|mount| self.bring(mount))
+    }
+
     /// Runs a program to its end, handing on its output (with whether it is standard error).
     pub(super) fn run(
         &self,
@@ -225,9 +233,7 @@ impl Site {
             buildpack: job.buildpack.clone(),
             source,
         };
-        for mount in &job.sees {
-            self.bring(mount)?;
-        }
+        self.make_ready(job)?;
         let Program { argv, env, cwd } = &job.program;
         let mut command = Command::new(&argv[0]);
         command

@@ -5,6 +5,7 @@ pub mod api;
 pub mod author;
 pub mod build_toml;
 pub mod descriptor;
+pub mod detection;
 pub mod exec_d;
 pub mod launch;
 pub mod order;

@@ -172,6 +172,8 @@ pub struct Resolved {
     pub members: Vec<usize>,
     /// What is to be provided, sorted by name.
     pub entries: Vec<Entry>,
+    /// Why optional candidates do not take part.
+    pub dropped: Vec<Conflict>,
 }
 
 /// A name, who provides it, and what is wanted of it (rule 27).
@@ -271,6 +273,7 @@ fn attempt(
             choice: &choices[*chosen],
         })
         .collect();
+    let mut dropped = Vec::new();
     loop {
         let matched = matched(&members);
         let conflicts: Vec<(usize, Conflict)> = matched
@@ -291,8 +294,9 @@ fn attempt(
             return Err(fatal);
         }
         if conflicts.is_empty() {
-            return finish(&members, matched);
+            return finish(&members, matched, dropped);
         }
+        dropped.extend(conflicts.iter().map(|(_, conflict)| conflict.clone()));
         members.retain(|member| !conflicts.iter().any(|(place, _)| *place == member.place));
     }
 }
@@ -300,6 +304,7 @@ fn attempt(
 fn finish(
     members: &[Member<'_>],
     matched: BTreeMap<&str, Offer>,
+    dropped: Vec<Conflict>,
 ) -> Result<Resolved, Vec<Conflict>> {
     if members.is_empty() {
         return Err(vec![Conflict::NobodyLeft]);
@@ -318,6 +323,7 @@ fn finish(
     Ok(Resolved {
         entries: entries.collect(),
         members: members.iter().map(|member| member.place).collect(),
+        dropped,
     })
 }
 

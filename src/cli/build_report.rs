@@ -1,7 +1,7 @@
 //! Words why a build ended without a slug.
 
 use slug::build::BuildError;
-use slug::build::detect::{GroupVerdict, Verdict};
+use slug::buildpack::detection::{GroupVerdict, Verdict};
 use slug::buildpack::plan::{Conflict, TRIALS_MAX};
 use slug::layer::TomlError;
 
@@ -112,6 +112,7 @@ fn groups(verdicts: &[GroupVerdict]) -> String {
                 Verdict::Declined => "not for this app".to_owned(),
                 Verdict::Failed { exit, .. } => format!("failed with exit code {exit}"),
                 Verdict::Error(why) => why.clone(),
+                Verdict::OtherExecEnv => "meant for other execution environments".to_owned(),
             };
             lines.push(format!("  {}: {said}", member.buildpack));
             if let Verdict::Failed { tail, .. } = &member.verdict {

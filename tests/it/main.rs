@@ -11,6 +11,7 @@ mod build;
 mod build_apps;
 mod cli;
 mod contract;
+mod detect;
 mod readonly;
 mod release_run;
 mod reproducible;
