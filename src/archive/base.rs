@@ -167,7 +167,7 @@ fn higher(one: Option<String>, other: Option<String>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::Target;
+    use crate::archive::{AppFolder, Target};
 
     fn facts(needed: &[(&str, &str)], provided: &[&str], glibc: Option<&str>) -> ElfFacts {
         ElfFacts {
@@ -202,6 +202,7 @@ mod tests {
         };
         Slug {
             layers: Vec::new(),
+            app: AppFolder::default(),
             processes: Vec::new(),
             buildpacks: Vec::new(),
             target,

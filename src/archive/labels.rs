@@ -10,8 +10,8 @@ use crate::ident::{BuildpackId, Digest};
 
 use super::documents::{Config, Execution, History, Manifest, RootFs, Unique, to_json};
 use super::{
-    ArchiveError, BadImage, LayerBlob, LayerKind, Slug, SlugBuildpack, SlugProcess, Target,
-    workspace,
+    AppFolder, ArchiveError, BadImage, LayerBlob, LayerKind, Slug, SlugBuildpack, SlugProcess,
+    Target,
 };
 
 /// The instant that lifecycle gives every image: a build has no date, so that it has one name.
@@ -97,12 +97,12 @@ pub(super) fn config_of(slug: &Slug) -> Result<Vec<u8>, ArchiveError> {
         architecture: slug.target.arch.clone(),
         execution: Execution {
             env: vec![
-                "CNB_APP_DIR=/workspace".to_owned(),
+                format!("CNB_APP_DIR={}", slug.app.text()),
                 "CNB_LAYERS_DIR=/layers".to_owned(),
                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
             ],
             labels: Unique(labels_of(slug)?),
-            working_dir: workspace().display().to_string(),
+            working_dir: slug.app.text().to_owned(),
         },
         created: CREATED.to_owned(),
         history: history_of(slug),
@@ -118,6 +118,7 @@ pub(super) fn config_of(slug: &Slug) -> Result<Vec<u8>, ArchiveError> {
 fn labels_of(slug: &Slug) -> Result<BTreeMap<String, String>, ArchiveError> {
     let Slug {
         layers,
+        app: _, // WorkingDir and CNB_APP_DIR say it
         processes,
         buildpacks,
         target,
@@ -230,10 +231,12 @@ pub(super) fn slug_of(config_bytes: &[u8], manifest: &Manifest) -> Result<Slug, 
     let config: Config = serde_json::from_slice(config_bytes)?;
     let Config {
         architecture,
-        execution: Execution {
-            labels: Unique(mut labels),
-            ..
-        },
+        execution:
+            Execution {
+                labels: Unique(mut labels),
+                working_dir,
+                ..
+            },
         os,
         rootfs,
         ..
@@ -256,8 +259,15 @@ pub(super) fn slug_of(config_bytes: &[u8], manifest: &Manifest) -> Result<Slug, 
     take(LIFECYCLE_METADATA)?;
     take(SCHEMA)?;
     let layers = layers_of(held, &rootfs.diff_ids, manifest)?;
+    let app = AppFolder::of(&working_dir).ok_or_else(|| {
+        BadImage::Says(format!(
+            "its app is at `{}`, where no slug has it",
+            working_dir.escape_debug()
+        ))
+    })?;
     let slug = Slug {
         layers,
+        app,
         processes: metadata.processes,
         buildpacks,
         target,

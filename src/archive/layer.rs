@@ -83,7 +83,40 @@ pub enum Modes {
     Kept,
 }
 
-/// The path of a file inside an app.
-pub fn workspace() -> &'static Path {
-    Path::new("/workspace")
+/// Where the app lies, in its build and in the slug that comes of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AppFolder {
+    /// `/workspace`, as on other CNB platforms.
+    #[default]
+    Workspace,
+    /// `/app`, as on Heroku: classic buildpacks write this path into what they make.
+    App,
+}
+
+impl AppFolder {
+    /// All that there are.
+    pub const ALL: [Self; 2] = [Self::Workspace, Self::App];
+
+    /// Its path inside.
+    pub fn path(self) -> &'static Path {
+        Path::new(self.text())
+    }
+
+    /// Its path below the root of a layer: `workspace`.
+    pub fn in_layer(self) -> &'static Path {
+        Path::new(self.text().trim_start_matches('/'))
+    }
+
+    /// The folder of that path; none if no slug has its app there.
+    pub fn of(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|folder| folder.text() == path)
+    }
+
+    /// Its path as text.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Workspace => "/workspace",
+            Self::App => "/app",
+        }
+    }
 }

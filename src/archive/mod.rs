@@ -34,7 +34,7 @@ pub use base::{BaseMismatch, BaseNeeds, ElfFacts, check_base};
 pub use error::{ArchiveError, BadImage, Refusal, Unpackable};
 pub use host::Host;
 pub use image::{image_blobs, list_slugs, read_image, resolve_slug, write_image};
-pub use layer::{Compression, LayerBlob, Modes, Packed, Progress, Tree, workspace};
+pub use layer::{AppFolder, Compression, LayerBlob, Modes, Packed, Progress, Tree};
 pub use oci_archive::{export_archive, import_archive};
 pub use pack::pack;
 pub use slug::{LayerKind, Slug, SlugBuildpack, SlugProcess};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ident::{BuildpackId, LayerName, ProcessType};
 
-use super::{BaseNeeds, LayerBlob, Target};
+use super::{AppFolder, BaseNeeds, LayerBlob, Target};
 
 /// A process type of a slug (launch.toml, "Processes").
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,8 @@ pub enum LayerKind {
 pub struct Slug {
     /// The layers, lowest first, and what each holds.
     pub layers: Vec<(LayerKind, LayerBlob)>,
+    /// Where the app lies inside.
+    pub app: AppFolder,
     /// Its process types, sorted.
     pub processes: Vec<SlugProcess>,
     /// The buildpacks, in group order.

@@ -9,10 +9,10 @@ use super::cache::Cache;
 use super::catalog::{Catalog, inside};
 use super::environment::Environment;
 use super::host_programs::prefixes;
-use super::site::{PLATFORM, SLUG, Site, WORKSPACE};
+use super::site::{PLATFORM, SLUG, Site};
 use super::source::Source;
 use super::{BuildError, BuildRequest, machine};
-use crate::archive::Host;
+use crate::archive::{AppFolder, Host};
 use crate::buildpack::descriptor::Descriptor;
 use crate::layer::Env;
 use crate::layer::env::{Action, Delta};
@@ -48,7 +48,7 @@ impl<'a> Context<'a> {
         source: &Source,
         cache: &Cache,
     ) -> Result<Self, BuildError> {
-        let site = Site::open(request)?;
+        let site = Site::open(request, AppFolder::default())?;
         let scratch = cache.scratch().to_owned();
         let workspace = site.workspace(&scratch);
         site.make_writable(&workspace)?;
@@ -111,7 +111,7 @@ impl<'a> Context<'a> {
         let mut sees = vec![
             Mount::Bind {
                 from: self.workspace.clone(),
-                to: WORKSPACE.into(),
+                to: self.site.app.path().to_owned(),
                 read_only: !may_write_app,
             },
             bind(&buildpack.folder, &inside(buildpack)),

@@ -10,7 +10,7 @@ use super::catalog::inside;
 use super::context::Context;
 use super::environment::EXEC_ENV;
 use super::follow::Tail;
-use super::site::{DETECT, Ended, Job, PLATFORM, WORKSPACE};
+use super::site::{DETECT, Ended, Job, PLATFORM};
 use super::{BuildError, Event};
 use crate::buildpack::descriptor::Descriptor;
 use crate::buildpack::detection::{self, Detected, Purpose, Ran, Refused, Verdict};
@@ -115,7 +115,7 @@ fn prepare<'a>(
             plan.clone().into(),
         ],
         env: context.environment.of_detect(buildpack, &at, &plan),
-        cwd: PathBuf::from(WORKSPACE),
+        cwd: context.site.app.path().to_owned(),
     };
     let job = Job {
         buildpack: &buildpack.id,

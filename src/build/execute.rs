@@ -12,7 +12,7 @@ use super::context::Context;
 use super::follow::Tail;
 use super::layers::{Layer, build_environment, collect, shown_to_later};
 use super::restore::{Method, Restored, restore};
-use super::site::{Job, LAYERS, PLATFORM, WORKSPACE};
+use super::site::{Job, LAYERS, PLATFORM};
 use super::{BuildError, Event};
 use crate::buildpack::build_toml::BuildToml;
 use crate::buildpack::descriptor::Descriptor;
@@ -258,7 +258,7 @@ impl Line<'_> {
                 plan.clone().into(),
             ],
             env: context.environment.of_build(buildpack, &at, &plan, &apply),
-            cwd: PathBuf::from(WORKSPACE),
+            cwd: context.site.app.path().to_owned(),
         };
         Ok(Job {
             buildpack: &buildpack.id,

@@ -10,7 +10,7 @@ use super::execute::{BuiltBy, Executed};
 use super::layers::Layer;
 use super::report::{BuiltLayer, Why};
 use super::restore::is_usable;
-use super::site::{LAYERS, WORKSPACE};
+use super::site::LAYERS;
 use super::slices::split;
 use super::source::Source;
 use super::state::{BuildpackState, LayerState};
@@ -84,6 +84,7 @@ pub(super) fn export(
     } = exporter;
     let slug = Slug {
         layers,
+        app: context.site.app,
         processes: processes(&executed.launched),
         buildpacks: executed.by.iter().map(slug_buildpack).collect(),
         target: context.host.target.clone(),
@@ -232,7 +233,7 @@ impl Exporter<'_> {
             };
             let tree = Tree {
                 from,
-                to: PathBuf::from(WORKSPACE),
+                to: self.context.site.app.path().to_owned(),
                 modes: Modes::Normalized,
             };
             let packed = self.pack(&name, tree)?;

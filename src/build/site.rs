@@ -13,13 +13,12 @@ use std::time::Duration;
 
 use super::follow::{Followed, Output, follow};
 use super::{BuildError, BuildRequest, Isolation};
+use crate::archive::AppFolder;
 use crate::ident::BuildpackId;
-use crate::sys::fs::remove_tree;
+use crate::sys::fs::{read_if_present, remove_tree};
 use crate::sys::sandbox::{Mount, Network, Program, SandboxError, Spec, Streams, launch};
 use crate::sys::{At as _, PathError};
 
-/// The app, inside.
-pub(super) const WORKSPACE: &str = "/workspace";
 /// The layers of all buildpacks, inside.
 pub(super) const LAYERS: &str = "/layers";
 /// What the platform says to buildpacks, inside.
@@ -37,10 +36,12 @@ const HOME: &str = "/home/slug";
 /// The same at the real paths, where `/home` is the machine's.
 const REAL_HOME: &str = "/cnb/home";
 
-/// Lies in `/cnb` of a build with isolation `none`: what is there is ours to remove.
+/// Lies in `/cnb` of a build with isolation `none` and says where its app is: what is there is ours to remove.
 const OURS: &str = "/cnb/.slug-build";
-/// The real folders of a build with isolation `none`.
-const REAL: [&str; 4] = [CNB, WORKSPACE, LAYERS, PLATFORM];
+/// The largest such file, in bytes.
+const MARK_BYTES_MAX: u64 = 64;
+/// The real folders of a build with isolation `none`, besides the app's.
+const REAL: [&str; 3] = [CNB, LAYERS, PLATFORM];
 
 /// One program and what it sees.
 #[derive(Debug)]
@@ -82,24 +83,27 @@ pub(super) struct Site {
     program: PathBuf,
     /// With isolation `none`.
     real_paths: Option<RealPaths>,
+    /// The app, inside.
+    pub(super) app: AppFolder,
     /// The app's uid, where the caller is root.
     pub(super) uid: Option<u32>,
 }
 
 impl Site {
     /// Makes ready; with isolation `none`, refuses paths that are taken.
-    pub(super) fn open(request: &BuildRequest) -> Result<Self, BuildError> {
+    pub(super) fn open(request: &BuildRequest, app: AppFolder) -> Result<Self, BuildError> {
         let is_root = rustix::process::geteuid().is_root();
         let uid = is_root
             .then(|| request.store.app_uid(&request.app))
             .transpose()?;
         let real_paths = match request.isolation {
             Isolation::Namespaces => None,
-            Isolation::None => Some(RealPaths::take(Path::new("/"))?),
+            Isolation::None => Some(RealPaths::take(Path::new("/"), app)?),
         };
         Ok(Self {
             program: request.program.clone(),
             real_paths,
+            app,
             uid,
         })
     }
@@ -112,7 +116,7 @@ impl Site {
     /// Where the app's folder is on this machine; `scratch` is a folder of this build's own.
     pub(super) fn workspace(&self, scratch: &Path) -> PathBuf {
         if self.is_real() {
-            PathBuf::from(WORKSPACE)
+            self.app.path().to_owned()
         } else {
             scratch.join("workspace")
         }
@@ -305,31 +309,31 @@ impl Site {
 struct RealPaths {
     /// `/`.
     root: PathBuf,
+    app: AppFolder,
 }
 
 impl RealPaths {
     /// Takes the paths, if they are free or what a killed build of ours left.
-    fn take(root: &Path) -> Result<Self, BuildError> {
+    fn take(root: &Path, app: AppFolder) -> Result<Self, BuildError> {
         let at = |path: &str| below(root, path);
-        if at(OURS).exists() {
+        if let Some(app) = left_behind(&at(OURS))? {
             drop(Self {
                 root: root.to_owned(),
+                app,
             });
         }
-        if let Some(taken) = REAL
-            .into_iter()
-            .map(at)
-            .find(|path| path.symlink_metadata().is_ok())
-        {
+        let mut all = REAL.into_iter().chain([app.text()]).map(at);
+        if let Some(taken) = all.find(|path| path.symlink_metadata().is_ok()) {
             return Err(BuildError::PathTaken(taken));
         }
         fs::create_dir(at(CNB)).at("create the folder", &at(CNB))?;
-        crate::sys::fs::write_atomic(&at(OURS), b"", 0o644)?;
+        crate::sys::fs::write_atomic(&at(OURS), app.text().as_bytes(), 0o644)?;
         // From here on, what is there is ours.
         let paths = Self {
             root: root.to_owned(),
+            app,
         };
-        for path in [WORKSPACE, LAYERS].map(at) {
+        for path in [app.text(), LAYERS].map(at) {
             fs::create_dir(&path).at("create the folder", &path)?;
         }
         Ok(paths)
@@ -337,7 +341,7 @@ impl RealPaths {
 
     /// The mark goes last: until then, the next build knows that the rest is ours.
     fn remove(&self) -> Result<(), PathError> {
-        for path in [WORKSPACE, LAYERS, PLATFORM] {
+        for path in [self.app.text(), LAYERS, PLATFORM] {
             remove_tree(&below(&self.root, path))?;
         }
         let (cnb, mark) = (below(&self.root, CNB), below(&self.root, OURS));
@@ -359,6 +363,12 @@ impl Drop for RealPaths {
     }
 }
 
+/// Where the app lay of a build of ours that was killed; none if there was none.
+fn left_behind(mark: &Path) -> Result<Option<AppFolder>, PathError> {
+    let text = read_if_present(mark, MARK_BYTES_MAX)?;
+    Ok(text.and_then(|text| AppFolder::of(std::str::from_utf8(&text).ok()?)))
+}
+
 fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }
@@ -369,22 +379,25 @@ mod tests {
 
     #[test]
     fn real_paths_are_free_again_after_the_build() {
-        let root = tempfile::tempdir().unwrap();
-        let paths = RealPaths::take(root.path()).unwrap();
-        crate::sys::fs::write_atomic(&root.path().join("workspace/file"), b"", 0o644).unwrap();
-        assert!(root.path().join("cnb").exists());
-        drop(paths);
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+        for app in AppFolder::ALL {
+            let root = tempfile::tempdir().unwrap();
+            let paths = RealPaths::take(root.path(), app).unwrap();
+            let file = root.path().join(app.in_layer()).join("file");
+            crate::sys::fs::write_atomic(&file, b"", 0o644).unwrap();
+            assert!(root.path().join("cnb").exists());
+            drop(paths);
+            assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+        }
     }
 
     #[test]
     fn what_is_not_ours_is_refused_and_stays() {
-        for taken in ["workspace", "cnb", "layers", "platform"] {
+        for taken in ["app", "cnb", "layers", "platform"] {
             let root = tempfile::tempdir().unwrap();
             let file = root.path().join(taken).join("precious");
             fs::create_dir(root.path().join(taken)).unwrap();
             crate::sys::fs::write_atomic(&file, b"", 0o644).unwrap();
-            let error = RealPaths::take(root.path()).unwrap_err();
+            let error = RealPaths::take(root.path(), AppFolder::App).unwrap_err();
             assert!(
                 matches!(error, BuildError::PathTaken(path) if path == root.path().join(taken))
             );
@@ -394,12 +407,16 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_build_of_ours_left_is_removed() {
+    fn what_a_killed_build_of_ours_left_is_removed_and_nothing_else() {
         let root = tempfile::tempdir().unwrap();
-        std::mem::forget(RealPaths::take(root.path()).unwrap());
+        let app = root.path().join("app/file");
+        fs::create_dir(root.path().join("app")).unwrap();
+        crate::sys::fs::write_atomic(&app, b"", 0o644).unwrap();
+        std::mem::forget(RealPaths::take(root.path(), AppFolder::Workspace).unwrap());
         crate::sys::fs::write_atomic(&root.path().join("layers/old"), b"", 0o644).unwrap();
-        let paths = RealPaths::take(root.path()).unwrap();
+        let paths = RealPaths::take(root.path(), AppFolder::Workspace).unwrap();
         assert!(!root.path().join("layers/old").exists());
         drop(paths);
+        assert!(app.exists(), "no build of ours had its app at `/app`");
     }
 }

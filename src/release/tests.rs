@@ -10,8 +10,8 @@ use super::{
     diff, eligibility, plan_collection, plan_config_change, plan_deploy, plan_rollback, verify,
 };
 use crate::archive::{
-    BaseNeeds, Compression, Host, LayerKind, Modes, Slug, SlugProcess, Target, Tree, pack,
-    write_image,
+    AppFolder, BaseNeeds, Compression, Host, LayerKind, Modes, Slug, SlugProcess, Target, Tree,
+    pack, write_image,
 };
 use crate::ident::{AppName, Digest, ReleaseVersion};
 use crate::store::gc::Garbage;
@@ -109,6 +109,7 @@ impl World {
             .layer;
         let mut slug = Slug {
             layers: vec![(LayerKind::App, layer)],
+            app: AppFolder::default(),
             processes: processes.iter().map(|line| process(line)).collect(),
             buildpacks: Vec::new(),
             target: target(),

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::shell;
+use crate::archive::AppFolder;
 use crate::archive::ArchiveError;
 use crate::archive::BaseMismatch;
 use crate::archive::Host;
@@ -19,7 +20,6 @@ use crate::archive::SlugProcess;
 use crate::archive::check_base;
 use crate::archive::read_image;
 use crate::archive::unpack;
-use crate::archive::workspace;
 use crate::buildpack::exec_d;
 use crate::ident::AppName;
 use crate::ident::Digest;
@@ -165,7 +165,12 @@ impl Loaded {
             released_at: record.at,
             config: store.unseal(&record.app, &record.config)?,
             uid: uid(store, &record.app)?,
-            mounts: mounts(&unpacked, &layers, empty_folder(store)?.as_deref()),
+            mounts: mounts(
+                slug.app,
+                &unpacked,
+                &layers,
+                empty_folder(store)?.as_deref(),
+            ),
             layers,
             slug,
         })
@@ -207,9 +212,10 @@ impl Loaded {
             argv: self.argv(command, process)?,
             env: self.env(process_type, instance, port),
             // bash goes to the working folder itself, after the profiles, which begin in the app's.
-            cwd: process
-                .filter(|process| process.direct)
-                .map_or_else(|| workspace().to_owned(), working_dir),
+            cwd: process.filter(|process| process.direct).map_or_else(
+                || self.slug.app.path().to_owned(),
+                |process| self.working_dir(process),
+            ),
         };
         let prepare = serde_json::json!({ "exec_d": exec_d });
         Ok(Spec {
@@ -276,7 +282,7 @@ impl Loaded {
                 } else {
                     shell::in_bash(
                         &self.profiles(&process.process_type)?,
-                        &working_dir(process),
+                        &self.working_dir(process),
                         &argv,
                     )
                 }
@@ -289,6 +295,15 @@ impl Loaded {
             return Err(LaunchError::EmptyCommand(process_type));
         }
         Ok(argv)
+    }
+
+    fn working_dir(&self, process: &SlugProcess) -> PathBuf {
+        let app = self.slug.app.path();
+        // `join` with an absolute path is that path.
+        process
+            .working_dir
+            .as_ref()
+            .map_or_else(|| app.to_owned(), |folder| app.join(folder))
     }
 
     /// `profile.d/*` and `profile.d/<type>/*` of every layer, by their paths inside.
@@ -383,6 +398,7 @@ fn launch_layers(
 /// Every layer at its fixed path, read-only; the app's slices over one another; and a home.
 /// `empty` is given to root: see `sealed`.
 fn mounts(
+    place: AppFolder,
     unpacked: &[(LayerKind, PathBuf)],
     layers: &[Vec<LaunchLayer>],
     empty: Option<&Path>,
@@ -393,14 +409,14 @@ fn mounts(
         .iter()
         .rev()
         .filter(is_app)
-        .map(|(_, folder)| folder.join("workspace"))
+        .map(|(_, folder)| folder.join(place.in_layer()))
         .collect();
     let app = match slices.as_slice() {
-        [only] => sealed(only, workspace(), empty),
+        [only] => sealed(only, place.path(), empty),
         _ => Mount::Overlay {
             lower: slices,
             upper: None,
-            to: workspace().to_owned(),
+            to: place.path().to_owned(),
         },
     };
     let home = Mount::Scratch {
@@ -439,14 +455,6 @@ fn empty_folder(store: &Store) -> Result<Option<PathBuf>, PathError> {
     let empty = store.host().join("run/empty");
     create_dir_durable(&empty, 0o755)?;
     Ok(Some(empty))
-}
-
-fn working_dir(process: &SlugProcess) -> PathBuf {
-    // `join` with an absolute path is that path.
-    process
-        .working_dir
-        .as_ref()
-        .map_or_else(|| workspace().to_owned(), |folder| workspace().join(folder))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use slug::archive::{
-    BaseNeeds, Compression, LayerKind, Modes, Slug, SlugBuildpack, SlugProcess, Tree,
+    AppFolder, BaseNeeds, Compression, LayerKind, Modes, Slug, SlugBuildpack, SlugProcess, Tree,
     export_archive, host_target, import_archive, pack, read_image, unpack, write_image,
 };
 use slug::ident::Digest;
@@ -52,6 +52,7 @@ impl Place {
                 (kind, packed("/layers/slug_python/venv", Modes::Kept)),
                 (LayerKind::App, packed("/workspace", Modes::Normalized)),
             ],
+            app: AppFolder::Workspace,
             processes: vec![SlugProcess {
                 process_type: "web".parse().unwrap(),
                 command: vec!["gunicorn".to_owned()],
@@ -383,6 +384,14 @@ fn a_config_that_says_other_than_slug_would_is_refused() {
     check(
         |config| config["config"]["User"] = "root".into(),
         "unknown field `User`",
+    );
+    check(
+        |config| config["config"]["WorkingDir"] = "/etc".into(),
+        "its app is at `/etc`, where no slug has it",
+    );
+    check(
+        |config| config["config"]["WorkingDir"] = "/app".into(),
+        "it is not written as slug writes it",
     );
     check(
         |config| config["created"] = "2026-01-01T00:00:00Z".into(),

@@ -20,10 +20,15 @@ fn process(name: &str, command: &[&str], args: &[&str], direct: bool) -> SlugPro
 }
 
 fn loaded(folder: &Path) -> Loaded {
+    loaded_at(folder, AppFolder::Workspace)
+}
+
+fn loaded_at(folder: &Path, app: AppFolder) -> Loaded {
     let target = ["linux", "amd64", "debian", "12"].map(str::to_owned);
     let [os, arch, distro_name, distro_version] = target;
     let slug = Slug {
         layers: Vec::new(),
+        app,
         processes: vec![
             process("web", &["serve", "--fixed"], &["--default"], true),
             process("there", &["pwd"], &[], true),
@@ -66,7 +71,7 @@ fn loaded(folder: &Path) -> Loaded {
         released_at: Timestamp::from_unix_us(0).unwrap(),
         config,
         uid: 1,
-        mounts: mounts(&unpacked, &layers, None),
+        mounts: mounts(app, &unpacked, &layers, None),
         layers,
         slug,
     }
@@ -225,10 +230,13 @@ fn every_layer_and_the_app_are_read_only_and_home_is_not() {
 #[test]
 fn later_slices_of_an_app_lie_over_earlier_ones() {
     let slices = ["/one", "/two"].map(|folder| (LayerKind::App, PathBuf::from(folder)));
-    let overlay = Mount::Overlay {
-        lower: vec!["/two/workspace".into(), "/one/workspace".into()],
-        upper: None,
-        to: "/workspace".into(),
-    };
-    assert_eq!(mounts(&slices, &[], None)[0], overlay);
+    for (app, name) in [(AppFolder::Workspace, "workspace"), (AppFolder::App, "app")] {
+        let lower = ["/two", "/one"].map(|folder| Path::new(folder).join(name));
+        let overlay = Mount::Overlay {
+            lower: lower.into(),
+            upper: None,
+            to: Path::new("/").join(name),
+        };
+        assert_eq!(mounts(app, &slices, &[], None)[0], overlay);
+    }
 }
