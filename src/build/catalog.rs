@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::site::{BUILDPACKS, SLUG};
-use super::{BuildError, BuildRequest, BuiltIns};
+use super::{BuildError, BuildRequest, BuiltIns, Reference};
 use crate::buildpack::author::BuiltIn;
 use crate::buildpack::descriptor::Descriptor;
 use crate::buildpack::order::{Group, Member};
@@ -46,18 +46,25 @@ impl Catalog {
             &request.store.host().join("cache/buildpacks"),
         )?;
         let mut buildpacks = Vec::new();
-        let mut named = Vec::new();
-        for path in &request.buildpacks {
-            named.push(add_named(path, &request.built_ins, &mut buildpacks)?);
-        }
+        let mut add = |references: &[Reference]| {
+            let members = references
+                .iter()
+                .map(|reference| add_named(reference, &mut buildpacks));
+            members.collect::<Result<Vec<Member>, BuildError>>()
+        };
+        let pre = add(&request.order.pre)?;
+        let named = add(&request.order.buildpacks)?;
+        let post = add(&request.order.post)?;
         for BuiltIn { id, .. } in request.built_ins.all {
             buildpacks.push(Descriptor::read(&folder_of(&built_ins, id))?);
         }
-        let order = if named.is_empty() {
-            built_in_order(&request.built_ins)?
-        } else {
-            vec![group_of(named)]
+        let order = match &request.order.file {
+            Some(file) => read_order(file)?,
+            None if named.is_empty() => built_in_order(&request.built_ins)?,
+            None => vec![Group { members: named }],
         };
+        let order = order.into_iter().map(|group| wrap(group, &pre, &post));
+        let order = order.collect();
         Ok(Self {
             buildpacks,
             order,
@@ -121,26 +128,30 @@ fn lay_out(built_ins: &BuiltIns, parent: &Path) -> Result<PathBuf, BuildError> {
 
 /// Reads a buildpack that the user named; a composite brings the parts that its `package.toml` names.
 fn add_named(
-    path: &Path,
-    built_ins: &BuiltIns,
+    reference: &Reference,
     buildpacks: &mut Vec<Descriptor>,
-) -> Result<BuildpackId, BuildError> {
-    let no_such = || BuildError::NoSuchBuildpack(path.display().to_string());
-    if built_ins
-        .all
-        .iter()
-        .any(|built_in| Path::new(built_in.id) == path)
-    {
-        return path
-            .to_str()
-            .and_then(|id| id.parse().ok())
-            .ok_or_else(no_such);
+) -> Result<Member, BuildError> {
+    match reference {
+        Reference::Id { id, version } => Ok(Member {
+            id: id.clone(),
+            version: version.clone(),
+            optional: false,
+        }),
+        Reference::Path(path) if path.is_dir() => add_folder(path, buildpacks),
+        Reference::Path(_) | Reference::Archive { .. } | Reference::Git { .. } => {
+            Err(BuildError::NoSuchBuildpack(reference.to_string()))
+        }
     }
-    if !path.is_dir() {
-        return Err(no_such());
-    }
+}
+
+fn add_folder(path: &Path, buildpacks: &mut Vec<Descriptor>) -> Result<Member, BuildError> {
     let descriptor = Descriptor::read(path)?;
-    let (id, is_composite) = (descriptor.id.clone(), descriptor.is_composite());
+    let member = Member {
+        id: descriptor.id.clone(),
+        version: None,
+        optional: false,
+    };
+    let is_composite = descriptor.is_composite();
     let is_known = buildpacks
         .iter()
         .any(|known| known.folder == descriptor.folder);
@@ -155,10 +166,10 @@ fn add_named(
             .iter()
             .filter_map(|part| local_folder(path, part.uri.as_deref()?))
         {
-            add_named(&part, built_ins, buildpacks)?;
+            add_folder(&part, buildpacks)?;
         }
     }
-    Ok(id)
+    Ok(member)
 }
 
 /// The folder that a URI names; none for an image or a registry's buildpack, which the order may not even use.
@@ -168,15 +179,24 @@ fn local_folder(composite: &Path, uri: &str) -> Option<PathBuf> {
     (!path.contains(':') && folder.is_dir()).then_some(folder)
 }
 
-fn group_of(named: Vec<BuildpackId>) -> Group {
-    let member = |id| Member {
-        id,
-        version: None,
-        optional: false,
-    };
+/// `--pre` and `--post` around a group; one whose id the group has already is left out (rule 21).
+fn wrap(group: Group, pre: &[Member], post: &[Member]) -> Group {
+    let is_new = |member: &&Member| !group.members.iter().any(|own| own.id == member.id);
+    let members = |added: &[Member]| added.iter().filter(is_new).cloned().collect::<Vec<_>>();
+    let (pre, post) = (members(pre), members(post));
     Group {
-        members: named.into_iter().map(member).collect(),
+        members: [pre, group.members.clone(), post].concat(),
     }
+}
+
+fn read_order(file: &Path) -> Result<Vec<Group>, BuildError> {
+    #[derive(Deserialize)]
+    struct OrderFile {
+        order: Vec<Group>,
+    }
+    let read: Option<OrderFile> = toml_file::read_following(file)?;
+    read.map(|file| file.order)
+        .ok_or_else(|| BuildError::NoOrderFile(file.to_owned()))
 }
 
 fn built_in_order(built_ins: &BuiltIns) -> Result<Vec<Group>, BuildError> {

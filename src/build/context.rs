@@ -11,7 +11,7 @@ use super::environment::Environment;
 use super::host_programs::prefixes;
 use super::site::{PLATFORM, SLUG, Site};
 use super::source::Source;
-use super::{BuildError, BuildRequest, machine};
+use super::{BuildError, BuildRequest, machine, user_env};
 use crate::archive::{AppFolder, Host};
 use crate::buildpack::descriptor::Descriptor;
 use crate::layer::Env;
@@ -60,6 +60,10 @@ impl<'a> Context<'a> {
             .map(|(name, value)| (name.into(), OsStr::from_bytes(value).to_owned()))
             .collect();
         user.extend(source.project.env.clone());
+        if let Some(folder) = &request.platform_env {
+            user.extend(user_env::read(folder)?);
+        }
+        user.extend(request.env.clone());
         write_platform(&scratch.join("platform"), &user)?;
         let build_config = request
             .build_config
@@ -72,6 +76,7 @@ impl<'a> Context<'a> {
             site.home(),
             user,
             build_config,
+            request.exec_env.clone(),
             &host.target,
         );
         let settings = show_settings(&machine.binds, &site, &scratch)?;

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::catalog::inside;
 use super::context::Context;
-use super::environment::EXEC_ENV;
 use super::follow::Tail;
 use super::site::{DETECT, Ended, Job, PLATFORM};
 use super::{BuildError, Event};
@@ -32,7 +31,7 @@ pub(super) fn detect(
     let groups = expand(&context.catalog.order, &context.catalog.buildpacks)?;
     let purpose = Purpose {
         base: context.environment.target(),
-        exec_env: EXEC_ENV,
+        exec_env: &context.request.exec_env,
     };
     let mut first = 0;
     let detected = detection::detect(groups, purpose, &mut |buildpacks| {

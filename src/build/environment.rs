@@ -8,12 +8,11 @@ use super::site::{LAYERS, PLATFORM};
 use super::source::SOURCE_DATE_EPOCH;
 use crate::archive::Target;
 use crate::buildpack::Api;
+use crate::buildpack::ExecEnv;
 use crate::buildpack::descriptor::{Base, Descriptor, Distro};
 use crate::layer::Env;
 use crate::layer::env::{Delta, apply_user};
 
-/// The execution environment that slugs are built for (Buildpack API 0.12, the default).
-pub(super) const EXEC_ENV: &str = "production";
 /// Where programs are looked for, before any layer.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What is taken over from the operator's environment (rule 40).
@@ -32,6 +31,7 @@ pub(super) struct Environment {
     base: Env,
     user: Env,
     build_config: Delta,
+    exec_env: ExecEnv,
     target: Base,
 }
 
@@ -42,6 +42,7 @@ impl Environment {
         home: &Path,
         user: Env,
         build_config: Delta,
+        exec_env: ExecEnv,
         target: &Target,
     ) -> Self {
         let proxies = PROXIES.iter().filter_map(|name| {
@@ -61,6 +62,7 @@ impl Environment {
             base,
             user,
             build_config,
+            exec_env,
             target: base_of(target),
         }
     }
@@ -135,7 +137,7 @@ impl Environment {
             ]);
         }
         if api.has_exec_env() {
-            variables.push(("CNB_EXEC_ENV", EXEC_ENV));
+            variables.push(("CNB_EXEC_ENV", self.exec_env.as_str()));
         }
         let known = variables.into_iter().filter(|(_, value)| !value.is_empty());
         known
@@ -184,6 +186,7 @@ mod tests {
             Path::new("/home/slug"),
             env(user),
             Delta::default(),
+            ExecEnv::default(),
             &target,
         )
     }

@@ -83,6 +83,9 @@ pub enum BuildError {
     /// What the user named with `--buildpack` is neither a folder with a buildpack nor a built-in.
     #[error("`{0}` is neither the folder of a buildpack nor the id of a built-in one")]
     NoSuchBuildpack(String),
+    /// The file that `--order` names is not there.
+    #[error("`{}` is not there", .0.display())]
+    NoOrderFile(PathBuf),
     /// No group of buildpacks passed, and none failed (exit code 20).
     #[error("no buildpack fits this app")]
     NothingFits(Vec<GroupVerdict>),

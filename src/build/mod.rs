@@ -19,6 +19,7 @@ mod layers;
 pub mod machine;
 mod plan;
 mod project_toml;
+mod reference;
 mod report;
 mod request;
 mod restore;
@@ -28,6 +29,7 @@ mod slug_toml;
 mod source;
 mod state;
 mod tree;
+mod user_env;
 
 use std::path::Path;
 use std::time::Instant;
@@ -45,10 +47,12 @@ use state::State;
 
 pub use error::BuildError;
 pub use plan::plan;
+pub use reference::{BadReference, Reference};
 pub use report::{
     Built, BuiltLayer, BuiltProcess, FoundEvidence, Phase, Planned, PlannedBuildpack, Why,
 };
-pub use request::{BuildRequest, BuiltIns, Event, Isolation};
+pub use request::{BuildRequest, BuiltIns, Event, Isolation, OrderRequest};
+pub use user_env::{is_variable_name, is_variable_value};
 
 /// The app that the `slug.toml` of a folder names.
 pub fn app_of_slug_toml(folder: &Path) -> Result<Option<AppName>, BuildError> {
@@ -63,11 +67,7 @@ pub fn build(
     // Buildpacks run as another user than root: what is made for them must be readable whatever root's umask.
     let _modes = PlainModes::take();
     let mut clock = Clock::start();
-    let source = Source::read(
-        &request.source,
-        &request.operator_env,
-        environment::EXEC_ENV,
-    )?;
+    let source = Source::read(&request.source, &request.operator_env, &request.exec_env)?;
     tell_all(&source.warnings, progress);
     if request.offline && request.isolation == Isolation::None {
         progress(Event::Warning(

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::detect;
 use super::report::{FoundEvidence, Planned, PlannedBuildpack};
 use super::source::Source;
-use super::{BuildError, BuildRequest, Event, artifacts, environment};
+use super::{BuildError, BuildRequest, Event, artifacts};
 use crate::buildpack::descriptor::Descriptor;
 use crate::buildpack::detection::Detected;
 use crate::buildpack::plan::{Remaining, Require};
@@ -21,11 +21,7 @@ pub fn plan(
     progress: &mut dyn FnMut(Event<'_>),
 ) -> Result<Planned, BuildError> {
     let _modes = PlainModes::take(); // as `build` does
-    let source = Source::read(
-        &request.source,
-        &request.operator_env,
-        environment::EXEC_ENV,
-    )?;
+    let source = Source::read(&request.source, &request.operator_env, &request.exec_env)?;
     let cache = Cache::open(request, progress)?;
     let context = Context::make(request, &source, &cache)?;
     let detected = detect::detect(&context, progress)?;

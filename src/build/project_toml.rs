@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::BuildError;
+use crate::buildpack::ExecEnv;
 use crate::layer::Env;
 use crate::layer::toml_file;
 
@@ -71,7 +72,7 @@ struct Variable {
 
 impl ProjectToml {
     /// Reads the file in the folder of an app; nothing is set if it is not there.
-    pub(super) fn read(folder: &Path, exec_env: &str) -> Result<Self, BuildError> {
+    pub(super) fn read(folder: &Path, exec_env: &ExecEnv) -> Result<Self, BuildError> {
         let path = folder.join("project.toml");
         let raw: Raw = toml_file::read(&path)?.unwrap_or_default();
         let is_new = raw
@@ -102,13 +103,7 @@ impl ProjectToml {
         let variables = env
             .into_iter()
             .chain(build.into_iter().flat_map(|build| build.env));
-        let meant = |variable: &Variable| {
-            variable.exec_env.is_empty()
-                || variable
-                    .exec_env
-                    .iter()
-                    .any(|name| name == "*" || name == exec_env)
-        };
+        let meant = |variable: &Variable| exec_env.is_among(&variable.exec_env);
         let mut read = Self {
             include: include.unwrap_or_default(),
             exclude: exclude.unwrap_or_default(),
@@ -142,7 +137,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         crate::sys::fs::write_atomic(&folder.path().join("project.toml"), text.as_bytes(), 0o644)
             .unwrap();
-        ProjectToml::read(folder.path(), "production")
+        ProjectToml::read(folder.path(), &ExecEnv::default())
     }
 
     #[test]

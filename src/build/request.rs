@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::Reference;
 use crate::archive::Compression;
+use crate::buildpack::ExecEnv;
 use crate::buildpack::author::BuiltIn;
 use crate::ident::{AppName, BuildpackId};
 use crate::layer::Env;
@@ -21,9 +23,14 @@ pub struct BuildRequest {
     pub program: PathBuf,
     /// The buildpacks that are part of `slug`.
     pub built_ins: BuiltIns,
-    /// Folders of buildpacks that the user named: one group, in this order, all required. None: the order of the built-ins.
-    /// A name of a built-in may stand for its folder: `slug/procfile`.
-    pub buildpacks: Vec<PathBuf>,
+    /// Which buildpacks are tried, as far as the operator says so.
+    pub order: OrderRequest,
+    /// The operator's variables of this build (`--env`), for `<platform>/env`.
+    pub env: Env,
+    /// A folder of `NAME` files with more of them (`--platform-env`); `env` wins.
+    pub platform_env: Option<PathBuf>,
+    /// What is built for: the value of `CNB_EXEC_ENV` (rules 9 and 12).
+    pub exec_env: ExecEnv,
     /// A folder of `env/NAME[.suffix]` files of the operator's that buildpacks cannot refuse (`<build-config>`).
     pub build_config: Option<PathBuf>,
     /// In sandboxes, or at the real paths of a machine that is thrown away.
@@ -42,6 +49,19 @@ pub struct BuildRequest {
     pub clear_cache: bool,
 }
 
+/// Which buildpacks are tried. Nothing said: those of the app's project.toml, else the order of the built-ins.
+#[derive(Clone, Debug, Default)]
+pub struct OrderRequest {
+    /// One group, in this order, all required (`--buildpack`).
+    pub buildpacks: Vec<Reference>,
+    /// A file with `[[order]]` tables (`--order`); excludes `buildpacks`.
+    pub file: Option<PathBuf>,
+    /// Before the members of whichever group is tried (`--pre`).
+    pub pre: Vec<Reference>,
+    /// After them (`--post`).
+    pub post: Vec<Reference>,
+}
+
 /// The buildpacks that are part of `slug`, and their order: groups of ids, each with whether it is optional.
 #[derive(Clone, Copy, Debug)]
 pub struct BuiltIns {
@@ -49,6 +69,13 @@ pub struct BuiltIns {
     pub all: &'static [BuiltIn],
     /// The groups, tried in this order.
     pub order: &'static [&'static [(&'static str, bool)]],
+}
+
+impl BuiltIns {
+    /// Is one of this id among them?
+    pub fn has(&self, id: &str) -> bool {
+        self.all.iter().any(|built_in| built_in.id == id)
+    }
 }
 
 /// Where buildpacks run.

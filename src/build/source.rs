@@ -15,6 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use super::project_toml::ProjectToml;
 use super::slug_toml::SlugToml;
 use super::{BuildError, git};
+use crate::buildpack::ExecEnv;
 use crate::layer::Env;
 use crate::sys::fs::read_plain;
 use crate::sys::{At as _, PathError};
@@ -50,7 +51,7 @@ impl Source {
     pub(super) fn read(
         folder: &Path,
         operator_env: &Env,
-        exec_env: &str,
+        exec_env: &ExecEnv,
     ) -> Result<Self, BuildError> {
         if !folder.is_dir() {
             return Err(BuildError::NoSource(folder.to_owned()));
@@ -346,7 +347,7 @@ mod tests {
     }
 
     fn read(folder: &Path) -> Source {
-        Source::read(folder, &operator_env(), "production").unwrap()
+        Source::read(folder, &operator_env(), &ExecEnv::default()).unwrap()
     }
 
     fn check(files: &[(&str, &str)], expected: &[&str]) {
@@ -460,10 +461,14 @@ mod tests {
     #[test]
     fn a_source_without_files_is_refused() {
         let empty = tempfile::tempdir().unwrap();
-        let error = Source::read(empty.path(), &operator_env(), "production").unwrap_err();
+        let error = Source::read(empty.path(), &operator_env(), &ExecEnv::default()).unwrap_err();
         assert!(matches!(error, BuildError::EmptySource(_)));
-        let error =
-            Source::read(&empty.path().join("none"), &operator_env(), "production").unwrap_err();
+        let error = Source::read(
+            &empty.path().join("none"),
+            &operator_env(),
+            &ExecEnv::default(),
+        )
+        .unwrap_err();
         assert!(matches!(error, BuildError::NoSource(_)));
     }
 

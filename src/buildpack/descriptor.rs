@@ -10,6 +10,7 @@ use thiserror::Error;
 use toml::Spanned;
 
 use super::api::{Api, BadApi};
+use super::exec_env::ExecEnv;
 use super::order::Group;
 use crate::ident::BuildpackId;
 use crate::layer::TomlError;
@@ -228,12 +229,8 @@ impl Descriptor {
     }
 
     /// Is it meant for that execution environment (rule 9)?
-    pub fn fits_exec_env(&self, exec_env: &str) -> bool {
-        self.exec_env.is_empty()
-            || self
-                .exec_env
-                .iter()
-                .any(|name| name == "*" || name == exec_env)
+    pub fn fits_exec_env(&self, exec_env: &ExecEnv) -> bool {
+        exec_env.is_among(&self.exec_env)
     }
 }
 
@@ -475,11 +472,12 @@ mod tests {
 
     #[test]
     fn rule_9_both_spellings_of_exec_env_count_since_0_12() {
-        assert!(!with("0.12", "exec-env = [\"test\"]\n").fits_exec_env("production"));
+        assert!(!with("0.12", "exec-env = [\"test\"]\n").fits_exec_env(&ExecEnv::default()));
         assert!(
-            !with("0.12", "[[buildpack.exec-env]]\nname = \"test\"\n").fits_exec_env("production")
+            !with("0.12", "[[buildpack.exec-env]]\nname = \"test\"\n")
+                .fits_exec_env(&ExecEnv::default())
         );
-        assert!(with("0.12", "exec-env = [\"*\"]\n").fits_exec_env("production"));
-        assert!(with("0.11", "exec-env = [\"test\"]\n").fits_exec_env("production"));
+        assert!(with("0.12", "exec-env = [\"*\"]\n").fits_exec_env(&ExecEnv::default()));
+        assert!(with("0.11", "exec-env = [\"test\"]\n").fits_exec_env(&ExecEnv::default()));
     }
 }

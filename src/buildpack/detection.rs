@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::descriptor::{Base, Descriptor};
+use super::exec_env::ExecEnv;
 use super::order::Component;
 use super::plan::{BuildPlan, Candidate, Conflict, Entry, resolve};
 use crate::ident::BuildpackId;
@@ -102,7 +103,7 @@ pub struct Purpose<'a> {
     /// The system (rule 8).
     pub base: &'a Base,
     /// The execution environment (rule 9).
-    pub exec_env: &'a str,
+    pub exec_env: &'a ExecEnv,
 }
 
 /// The group that takes the app, and how it came to that.
@@ -348,7 +349,7 @@ mod tests {
         let order: Vec<Group> = order.iter().map(group).collect();
         let purpose = Purpose {
             base: &Base::default(),
-            exec_env: "production",
+            exec_env: &ExecEnv::default(),
         };
         let mut ran_batches = Vec::new();
         let groups = expand(&order, &buildpacks).unwrap();
@@ -423,7 +424,7 @@ mod tests {
         ];
         let purpose = Purpose {
             base: &Base::default(),
-            exec_env: "production",
+            exec_env: &ExecEnv::default(),
         };
         let run = &mut |batch: &[&Descriptor]| {
             Ok::<_, ()>(batch.iter().map(|one| ran(one.id.as_str())).collect())

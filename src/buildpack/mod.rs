@@ -7,9 +7,11 @@ pub mod build_toml;
 pub mod descriptor;
 pub mod detection;
 pub mod exec_d;
+pub mod exec_env;
 pub mod launch;
 pub mod order;
 pub mod plan;
 pub mod store_toml;
 
 pub use api::Api;
+pub use exec_env::ExecEnv;

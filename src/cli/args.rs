@@ -1,8 +1,10 @@
 //! What was typed. Built with no look at the machine, so `--help` never fails.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use slug::buildpack::ExecEnv;
 use slug::ident::{AppName, EnvKey, Instance, ProcessType, ReleaseVersion};
 use slug::router::{Listen, TrustedProxy};
 
@@ -110,9 +112,10 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct BuildOptions {
-    /// A buildpack's folder, instead of the built-in ones (repeatable: they make one group, in this order)
-    #[arg(long, value_name = "PATH")]
-    pub(crate) buildpack: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) buildpacks: BuildpackOptions,
+    #[command(flatten)]
+    pub(crate) variables: VariableOptions,
     /// Where artifacts are looked for first
     #[arg(long, value_name = "URL|DIR", env = "SLUG_MIRROR", hide_env = true)]
     pub(crate) mirror: Option<String>,
@@ -128,6 +131,41 @@ pub(crate) struct BuildOptions {
     /// Forget what earlier builds of the app cached
     #[arg(long)]
     pub(crate) clear_cache: bool,
+}
+
+/// Which buildpacks are tried.
+#[derive(Debug, Args)]
+pub(crate) struct BuildpackOptions {
+    /// A buildpack: a built-in id, a folder, .tgz, .cnb, OCI layout, `https://…#sha256=…` or `….git#REVISION`
+    /// (repeatable: they make one group, in this order)
+    #[arg(long, value_name = "REF", conflicts_with = "order")]
+    pub(crate) buildpack: Vec<OsString>,
+    /// A file with `[[order]]` tables: the groups that are tried
+    #[arg(long, value_name = "FILE")]
+    pub(crate) order: Option<PathBuf>,
+    /// A buildpack before those of whichever group is tried (repeatable)
+    #[arg(long, value_name = "REF")]
+    pub(crate) pre: Vec<OsString>,
+    /// A buildpack after them (repeatable)
+    #[arg(long, value_name = "REF")]
+    pub(crate) post: Vec<OsString>,
+}
+
+/// What buildpacks are told.
+#[derive(Debug, Args)]
+pub(crate) struct VariableOptions {
+    /// A variable for buildpacks; without a value: that of your shell (repeatable)
+    #[arg(long, value_name = "KEY=VALUE|KEY")]
+    pub(crate) env: Vec<OsString>,
+    /// A folder with a file for each variable for buildpacks; --env wins
+    #[arg(long, value_name = "DIR")]
+    pub(crate) platform_env: Option<PathBuf>,
+    /// A folder with `env/KEY[.SUFFIX]` files: variables that a buildpack cannot refuse
+    #[arg(long, value_name = "DIR")]
+    pub(crate) build_config: Option<PathBuf>,
+    /// What is built for: production, test, …
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub(crate) exec_env: ExecEnv,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

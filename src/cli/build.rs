@@ -4,22 +4,18 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use slug::archive;
-use slug::build::{self, BuildError, BuildRequest, BuiltIns, BuiltLayer, Isolation, Why};
+use slug::build::{self, BuildError, BuiltLayer, Why};
 use slug::buildpacks;
 use slug::ident::AppName;
 use slug::layer::cache::Change;
 use slug::store::Store;
 
-use super::args::{self, Build, BuildOptions};
+use super::args::{Build, BuildOptions};
+use super::build_request::request;
 use super::build_talk::BuildTalk;
 use super::report::Failure;
 use super::settings::Settings;
 use super::ui::{human_bytes, table};
-
-const BUILT_INS: BuiltIns = BuiltIns {
-    all: buildpacks::BUILT_IN,
-    order: buildpacks::ORDER,
-};
 
 pub(crate) fn run(settings: &Settings, typed: &Build) -> Result<u8, Failure> {
     let dir = settings.source_dir(&typed.dir)?;
@@ -77,54 +73,6 @@ pub(crate) fn build(
         settings.ui.say(&layer_line(layer));
     }
     Ok(built)
-}
-
-/// What was typed, as the build wants it.
-pub(crate) fn request(
-    settings: &Settings,
-    dir: &Path,
-    app: &AppName,
-    store: &Store,
-    options: &BuildOptions,
-) -> Result<BuildRequest, Failure> {
-    Ok(BuildRequest {
-        source: dir.to_owned(),
-        app: app.clone(),
-        store: store.clone(),
-        program: Settings::program()?,
-        built_ins: BUILT_INS,
-        buildpacks: options
-            .buildpack
-            .iter()
-            .map(|named| buildpack_path(settings, named))
-            .collect(),
-        build_config: None,
-        isolation: match options.isolation {
-            args::Isolation::Namespaces => Isolation::Namespaces,
-            args::Isolation::None => Isolation::None,
-        },
-        offline: options.offline,
-        compression: match options.compression {
-            args::Compression::Zstd => archive::Compression::Zstd,
-            args::Compression::Gzip => archive::Compression::Gzip,
-        },
-        mirror: options.mirror.clone(),
-        operator_env: settings.env.clone(),
-        home: settings.home(),
-        clear_cache: options.clear_cache,
-    })
-}
-
-/// The id of a built-in stands for itself.
-fn buildpack_path(settings: &Settings, named: &Path) -> std::path::PathBuf {
-    let is_built_in = buildpacks::BUILT_IN
-        .iter()
-        .any(|built_in| Path::new(built_in.id) == named);
-    if is_built_in {
-        named.to_owned()
-    } else {
-        settings.absolute(named)
-    }
 }
 
 fn layer_line(layer: &BuiltLayer) -> String {

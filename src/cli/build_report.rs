@@ -38,6 +38,7 @@ pub(crate) fn word(error: BuildError) -> Failure {
         BuildError::Git { .. } => what.hint("git's own advice is above; `slug` takes the files that `git ls-files` lists"),
         BuildError::TooManyFiles { .. } => what.hint("leave out what the app does not need with .slugignore"),
         BuildError::NoSuchBuildpack(_) => what.hint("`slug buildpacks` lists the built-in ones"),
+        BuildError::NoOrderFile(_) => what.hint("name a file with `[[order]]` tables"),
         BuildError::NothingFits(verdicts) => what
             .detail(groups(&verdicts))
             .hint("slug knows an app by requirements.txt, pyproject.toml, uv.lock, app.py, manage.py or a Procfile")
@@ -83,7 +84,9 @@ fn code(error: &BuildError) -> u8 {
         BuildError::DetectFailed(_) => exit::DETECT_FAILED,
         BuildError::BuildFailed { .. } | BuildError::Problems(_) => exit::BUILD_FAILED,
         BuildError::Artifacts { .. } => exit::UNREACHABLE,
-        BuildError::NoSuchBuildpack(_) | BuildError::NoSource(_) => exit::USAGE,
+        BuildError::NoSuchBuildpack(_) | BuildError::NoOrderFile(_) | BuildError::NoSource(_) => {
+            exit::USAGE
+        }
         _ => exit::FAILED,
     }
 }

@@ -4,6 +4,7 @@
 mod args;
 mod build;
 mod build_report;
+mod build_request;
 mod build_talk;
 mod completions;
 mod config;

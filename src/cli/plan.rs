@@ -4,7 +4,7 @@ use serde_json::json;
 use slug::build::{self, FoundEvidence, Planned};
 
 use super::args::Plan;
-use super::build::request;
+use super::build_request::request;
 use super::build_talk::BuildTalk;
 use super::report::{Failure, exit};
 use super::settings::Settings;

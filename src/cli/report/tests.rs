@@ -750,6 +750,7 @@ fn of_builds() {
                 why: "unclosed `[`".to_owned()
             },
             BuildError::NoSuchBuildpack("slug/cobol".to_owned()),
+            BuildError::NoOrderFile(path()),
             BuildError::NothingFits(verdicts(Verdict::Declined)),
             BuildError::DetectFailed(verdicts(failed)),
             BuildError::Problems(vec![
@@ -949,6 +950,7 @@ fn of_builds() {
             BuildError::IncludeAndExclude(_),
             BuildError::BadPattern { .. },
             BuildError::NoSuchBuildpack(_),
+            BuildError::NoOrderFile(_),
             BuildError::NothingFits(_),
             BuildError::DetectFailed(_),
             BuildError::Problems(_),
