@@ -867,6 +867,11 @@ fn of_builds() {
             hint: `slug buildpacks` lists the built-in ones
             [exit 2]
 
+            error: `/var/lib/slug/some/file` is not there
+            unchanged: no slug was made; the cache of earlier builds is as it was
+            hint: name a file with `[[order]]` tables
+            [exit 2]
+
             error: no buildpack fits this app
               group 1:
                 slug/python: not for this app
