@@ -25,6 +25,8 @@ pub struct GroupVerdict {
 pub struct MemberVerdict {
     /// Who.
     pub buildpack: BuildpackId,
+    /// Its version.
+    pub version: String,
     /// May be left out.
     pub optional: bool,
     /// What it said.
@@ -211,6 +213,7 @@ fn judge(
         .iter()
         .map(|member| MemberVerdict {
             buildpack: member.descriptor.id.clone(),
+            version: member.descriptor.version.clone(),
             optional: member.optional,
             verdict: verdict_of(purpose, member, runs),
         })

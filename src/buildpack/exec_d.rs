@@ -61,23 +61,24 @@ fn run(path: &Path, program: &Program) -> Result<BTreeMap<String, String>, Strin
 }
 
 /// The programs in `<layer>/exec.d` and then `<layer>/exec.d/<type>`, each sorted by name, as paths below `at`
-/// (where the layer lies inside). Links are listed, since they lead somewhere only inside; folders are not.
-pub fn programs(layer: &Path, at: &Path, process: &ProcessType) -> Result<Vec<PathBuf>, PathError> {
+/// (where the layer lies inside); without a type, for a command of a user's, the first alone. Links are listed, since they lead somewhere only inside; folders are not.
+pub fn programs(
+    layer: &Path,
+    at: &Path,
+    process: Option<&ProcessType>,
+) -> Result<Vec<PathBuf>, PathError> {
+    let common = PathBuf::from("exec.d");
+    let own = process.map(|process| common.join(process.as_str()));
     let mut found = Vec::new();
-    for below in [
-        PathBuf::from("exec.d"),
-        Path::new("exec.d").join(process.as_str()),
-    ] {
-        found.extend(
-            files(&layer.join(&below))?
-                .into_iter()
-                .map(|name| at.join(&below).join(name)),
-        );
+    for below in [Some(common), own].into_iter().flatten() {
+        let names = files(&layer.join(&below))?;
+        found.extend(names.into_iter().map(|name| at.join(&below).join(name)));
     }
     Ok(found)
 }
 
-fn files(folder: &Path) -> Result<Vec<OsString>, PathError> {
+/// The names of the files of a folder, sorted; none if it is not there.
+pub(super) fn files(folder: &Path) -> Result<Vec<OsString>, PathError> {
     // A link in place of the folder would be followed outside the sandbox.
     if !std::fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir()) {
         return Ok(Vec::new());
@@ -176,7 +177,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             crate::sys::fs::write_atomic(&path, b"", 0o755).unwrap();
         }
-        let found = programs(folder.path(), Path::new("/l"), &ProcessType::web()).unwrap();
+        let found = programs(folder.path(), Path::new("/l"), Some(&ProcessType::web())).unwrap();
         assert_eq!(
             found,
             ["/l/exec.d/a", "/l/exec.d/b", "/l/exec.d/web/0"].map(PathBuf::from)

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod author;
 pub mod build_toml;
+pub mod command;
 pub mod descriptor;
 pub mod detection;
 pub mod exec_d;
@@ -11,6 +12,7 @@ pub mod exec_env;
 pub mod launch;
 pub mod order;
 pub mod plan;
+pub mod shell;
 pub mod store_toml;
 
 pub use api::Api;

@@ -135,10 +135,11 @@ impl LayerEnv {
         }
     }
 
-    fn apply_files_at_launch(&self, process: &OsStr, env: &mut Env) {
+    fn apply_files_at_launch(&self, process: Option<&ProcessType>, env: &mut Env) {
         self.all.apply(env);
         self.launch.apply(env);
-        if let Some(delta) = self.process.get(process) {
+        let own = process.and_then(|process| self.process.get(OsStr::new(process.as_str())));
+        if let Some(delta) = own {
             delta.apply(env);
         }
     }
@@ -155,10 +156,10 @@ pub fn apply_at_build<'a>(layers: impl IntoIterator<Item = &'a LayerEnv>, env: &
 }
 
 /// What the launch layers do to the environment of a process: for each buildpack, the paths of all its
-/// layers and then the files of all its layers (rule 55).
+/// layers and then the files of all its layers (rule 55). Without a process type: a command of a user's.
 pub fn apply_at_launch<'a, L>(
     buildpacks: impl IntoIterator<Item = L>,
-    process: &ProcessType,
+    process: Option<&ProcessType>,
     env: &mut Env,
 ) where
     L: IntoIterator<Item = &'a LayerEnv>,
@@ -170,7 +171,7 @@ pub fn apply_at_launch<'a, L>(
             layer.extend_paths(LAUNCH_PATHS, env);
         }
         for layer in layers {
-            layer.apply_files_at_launch(OsStr::new(process.as_str()), env);
+            layer.apply_files_at_launch(process, env);
         }
     }
 }
@@ -440,7 +441,7 @@ mod tests {
 
     fn check_launch(buildpacks: &[Vec<LayerEnv>], before: &[(&str, &str)], after: &[(&str, &str)]) {
         let mut actual = env(before);
-        apply_at_launch(buildpacks, &ProcessType::web(), &mut actual);
+        apply_at_launch(buildpacks, Some(&ProcessType::web()), &mut actual);
         assert_eq!(actual, env(after));
     }
 

@@ -1,6 +1,7 @@
 //! What a process of a release is: its files, its environment, its command.
 //! Loading reads and unpacks; a `Spec` is then made without touching the disk.
 
+use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
@@ -9,7 +10,6 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::shell;
 use crate::archive::AppFolder;
 use crate::archive::ArchiveError;
 use crate::archive::BaseMismatch;
@@ -20,7 +20,10 @@ use crate::archive::SlugProcess;
 use crate::archive::check_base;
 use crate::archive::read_image;
 use crate::archive::unpack;
+use crate::buildpack::command::UserArguments;
+use crate::buildpack::command::words;
 use crate::buildpack::exec_d;
+use crate::buildpack::shell;
 use crate::ident::AppName;
 use crate::ident::Digest;
 use crate::ident::Instance;
@@ -206,7 +209,11 @@ impl Loaded {
         let process_type = process.map_or(&instance.process_type, |process| &process.process_type);
         let mut exec_d = Vec::new();
         for layer in self.layers.iter().flatten() {
-            exec_d.extend(exec_d::programs(&layer.folder, &layer.at, process_type)?);
+            exec_d.extend(exec_d::programs(
+                &layer.folder,
+                &layer.at,
+                Some(process_type),
+            )?);
         }
         let program = Program {
             argv: self.argv(command, process)?,
@@ -268,19 +275,18 @@ impl Loaded {
         let argv = match (command, process) {
             (Command::Direct(argv), _) => argv.clone(),
             (Command::Type(_, user), Some(process)) => {
-                let fixed = process.command.iter().map(OsString::from);
-                let defaults: Vec<OsString> = process.args.iter().map(OsString::from).collect();
-                // Buildpack API below 0.9, whose processes alone are not direct: a user's arguments are added to the defaults.
-                let args = match (process.direct, user.is_empty()) {
-                    (true, false) => user.clone(),
-                    (_, true) => defaults,
-                    (false, false) => [defaults, user.clone()].concat(),
+                // A process that is not direct is of a Buildpack API below 0.9.
+                let how = if process.direct {
+                    UserArguments::Replace
+                } else {
+                    UserArguments::Append
                 };
-                let argv: Vec<OsString> = fixed.chain(args).collect();
+                let argv = words(&process.command, &process.args, user, how);
                 if process.direct || argv.first().is_none_or(|program| program.is_empty()) {
                     argv
                 } else {
                     shell::in_bash(
+                        OsStr::new("bash"),
                         &self.profiles(&process.process_type)?,
                         &self.working_dir(process),
                         &argv,
@@ -310,17 +316,11 @@ impl Loaded {
     fn profiles(&self, process_type: &ProcessType) -> Result<Vec<PathBuf>, PathError> {
         let mut profiles = Vec::new();
         for layer in self.layers.iter().flatten() {
-            for below in [
-                "profile.d".into(),
-                Path::new("profile.d").join(process_type.as_str()),
-            ] {
-                let names = shell::scripts_in(&layer.folder.join(&below))?;
-                profiles.extend(
-                    names
-                        .into_iter()
-                        .map(|name| layer.at.join(&below).join(name)),
-                );
-            }
+            profiles.extend(shell::profiles(
+                &layer.folder,
+                &layer.at,
+                Some(process_type),
+            )?);
         }
         Ok(profiles)
     }
@@ -350,7 +350,7 @@ impl Loaded {
             .layers
             .iter()
             .map(|layers| layers.iter().map(|layer| &layer.env).collect::<Vec<_>>());
-        apply_at_launch(layers, process_type, &mut env);
+        apply_at_launch(layers, Some(process_type), &mut env);
         env
     }
 }

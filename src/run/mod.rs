@@ -11,7 +11,6 @@ mod pipe;
 mod port;
 mod probe;
 mod process;
-mod shell;
 pub mod supervisor;
 mod up;
 mod watch;

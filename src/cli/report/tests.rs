@@ -701,6 +701,7 @@ fn of_builds() {
     let verdicts = |verdict| {
         vec![GroupVerdict {
             members: vec![MemberVerdict {
+                version: "1.0.0".to_owned(),
                 buildpack: id(),
                 optional: false,
                 verdict,

@@ -1,18 +1,19 @@
 //! Processes of a Buildpack API below 0.9 run through bash, after the scripts of
 //! their layers and of the app (rules 57 and 58; lifecycle's `launch/bash.go`).
 
+use std::ffi::OsStr;
 use std::ffi::OsString;
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::sys::At as _;
+use super::exec_d::files;
+use crate::ident::ProcessType;
 use crate::sys::PathError;
 
-/// One bash sources every profile, goes to the working folder, and becomes a second one with the command:
-/// a script if it is one token, else tokens, each expanded by itself.
-pub(super) fn in_bash(
+/// One bash, which calls itself `caller`, sources every profile, goes to the working folder, and becomes a second
+/// one with the command: a script if it is one token, else tokens, each expanded by itself.
+pub fn in_bash(
+    caller: &OsStr,
     profiles: &[PathBuf],
     working_dir: &Path,
     tokens: &[OsString],
@@ -32,27 +33,29 @@ pub(super) fn in_bash(
             expanded.collect::<Vec<String>>().join(" ").into()
         }
     };
-    let outer = ["/bin/bash", "-c", &lines.join("\n"), "bash"].map(OsString::from);
+    let outer = ["/bin/bash", "-c", &lines.join("\n")].map(OsString::from);
     outer
         .into_iter()
-        .chain([command])
+        .chain([caller.to_owned(), command])
         .chain(tokens.iter().cloned())
         .collect()
 }
 
-/// The names of the files of a folder, sorted; none if it is not there, or is a link, which would be followed on the host.
-pub(super) fn scripts_in(folder: &Path) -> Result<Vec<OsString>, PathError> {
-    if !fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir()) {
-        return Ok(Vec::new());
+/// The scripts in `<layer>/profile.d` and then `<layer>/profile.d/<type>`, each sorted by name, as paths below `at`
+/// (where the layer lies inside).
+pub fn profiles(
+    layer: &Path,
+    at: &Path,
+    process: Option<&ProcessType>,
+) -> Result<Vec<PathBuf>, PathError> {
+    let common = PathBuf::from("profile.d");
+    let own = process.map(|process| common.join(process.as_str()));
+    let mut found = Vec::new();
+    for below in [Some(common), own].into_iter().flatten() {
+        let names = files(&layer.join(&below))?;
+        found.extend(names.into_iter().map(|name| at.join(&below).join(name)));
     }
-    let entries = fs::read_dir(folder).at("list", folder)?;
-    let names = entries.filter(|entry| !entry.as_ref().is_ok_and(|entry| entry.path().is_dir()));
-    let mut names: Vec<OsString> = names
-        .map(|entry| entry.map(|entry| entry.file_name()))
-        .collect::<io::Result<_>>()
-        .at("list", folder)?;
-    names.sort();
-    Ok(names)
+    Ok(found)
 }
 
 /// As one word of a shell.
@@ -71,7 +74,7 @@ mod tests {
         let script = folder.path().join("it's a profile");
         crate::sys::fs::write_atomic(&script, profile.as_bytes(), 0o644).unwrap();
         let tokens: Vec<OsString> = tokens.iter().map(OsString::from).collect();
-        let argv = in_bash(&[script], Path::new("/"), &tokens);
+        let argv = in_bash(OsStr::new("caller"), &[script], Path::new("/"), &tokens);
         let ran = Command::new(&argv[0])
             .args(&argv[1..])
             .current_dir(folder.path())
@@ -81,12 +84,17 @@ mod tests {
     }
 
     #[test]
-    fn a_script_sees_what_the_profiles_exported_and_keeps_its_quotes() {
+    fn rule_58_a_profile_sees_who_calls() {
+        assert_eq!(check("printf '%s\\n' \"$0\"", &["true"]), "caller\n");
+    }
+
+    #[test]
+    fn rule_58_a_script_sees_what_the_profiles_exported_and_keeps_its_quotes() {
         assert_eq!(check("export A=1", &["echo \"$A  b\" && pwd"]), "1  b\n/\n");
     }
 
     #[test]
-    fn tokens_are_expanded_one_by_one() {
+    fn rule_58_tokens_are_expanded_one_by_one() {
         assert_eq!(
             check("export A='x  y'", &["printf", "<%s>", "$A", "b c"]),
             "<x y><b c>".replace("x y", "x  y")
