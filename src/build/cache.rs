@@ -12,8 +12,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::state::{ReadState, State};
+use super::state::{MadeFor, ReadState, State};
 use super::{BuildError, BuildRequest, Event};
+use crate::layer::cache::Change;
 use crate::sys::fs::{create_dir_durable, random_hex, remove_tree};
 use crate::sys::lock::Lock;
 use crate::sys::{At as _, PathError};
@@ -24,8 +25,10 @@ pub(super) struct Cache {
     folder: PathBuf,
     scratch: PathBuf,
     _lock: Lock,
-    /// What the last good build left.
+    /// What the last good build left, as far as it is of use to this one.
     pub(super) state: State,
+    /// What is of no use, and why.
+    forgotten: Option<(State, Change)>,
 }
 
 impl Cache {
@@ -52,23 +55,42 @@ impl Cache {
                 State::empty()
             }
         };
-        let state = if request.clear_cache {
-            State::empty()
-        } else {
-            state
-        };
         let scratch = folder.join("work").join(random_hex());
-        let cache = Self {
+        let mut cache = Self {
             folder,
             scratch,
             _lock: lock,
             state,
+            forgotten: None,
         };
+        if request.clear_cache {
+            cache.forget(Change::Cleared);
+        }
         remove_tree(&cache.folder.join("work"))?;
         for path in [&cache.scratch, &cache.folder.join("roots")] {
             fs::create_dir_all(path).at("create the folder", path)?;
         }
         Ok(cache)
+    }
+
+    /// Layers made for something else are not restored (rule 49).
+    pub(super) fn forget_unless_made_for(&mut self, now: &MadeFor) {
+        if let Some(why) = self.state.unfit_for(now) {
+            self.forget(why);
+        }
+    }
+
+    fn forget(&mut self, why: Change) {
+        let forgotten = std::mem::replace(&mut self.state, State::empty());
+        self.forgotten.get_or_insert((forgotten, why));
+    }
+
+    /// Why a layer that the state does not have is made: it may have been there, and be of no use.
+    pub(super) fn why_made(&self, was_there: impl Fn(&State) -> bool) -> Change {
+        match &self.forgotten {
+            Some((state, why)) if was_there(state) => *why,
+            _ => Change::New,
+        }
     }
 
     /// This build's own folder, on the file system of the roots.

@@ -9,7 +9,7 @@ use super::context::Context;
 use super::execute::{BuiltBy, Executed};
 use super::layers::Layer;
 use super::report::{BuiltLayer, Why};
-use super::restore::is_usable;
+use super::restore::unusable;
 use super::site::LAYERS;
 use super::slices::split;
 use super::source::Source;
@@ -50,7 +50,7 @@ struct Exporter<'a> {
     packed: BTreeMap<(BuildpackId, LayerName), Packed>,
 }
 
-/// Packs what changed and writes the slug. Garbage collection waits from the first look at a blob to the end.
+/// Packs what changed and writes the slug.
 pub(super) fn export(
     context: &Context<'_>,
     cache: &Cache,
@@ -59,7 +59,6 @@ pub(super) fn export(
     progress: &mut dyn FnMut(Event<'_>),
 ) -> Result<Exported, BuildError> {
     let store = &context.request.store;
-    let _hold = store.hold()?;
     let mut exporter = Exporter {
         context,
         cache,
@@ -107,12 +106,7 @@ impl Exporter<'_> {
         name: &LayerName,
         layer: &Layer,
     ) -> Result<(), BuildError> {
-        let before = self
-            .cache
-            .state
-            .buildpacks
-            .get(buildpack)
-            .and_then(|state| state.layers.get(name));
+        let before = self.cache.state.layer(buildpack, name);
         let old = before.and_then(|before| before.packed.as_ref());
         let change = layer.content.as_ref().and_then(|content| content.change);
         if !layer.types.launch {
@@ -127,21 +121,21 @@ impl Exporter<'_> {
             &self.context.request.store,
             self.context.request.compression,
         );
-        let usable = |packed: &&Packed| is_usable(store, &packed.layer, compression);
+        let unusable = |old: &Packed| unusable(store, &old.layer, compression);
+        let is_usable = |old: &Packed| unusable(old).is_none();
         let (packed, why) = match (&layer.content, old) {
-            (Some(_), Some(old)) if change.is_none() && usable(&old) => (old.clone(), Why::Kept),
+            (Some(_), Some(old)) if change.is_none() && is_usable(old) => (old.clone(), Why::Kept),
             (Some(content), old) => {
                 let tree = content
                     .stack(self.cache, name)
                     .into_iter()
                     .next()
                     .unwrap_or_default();
-                let why =
-                    change.unwrap_or_else(|| old.map_or(Change::New, |old| self.unusable(old)));
+                let why = change.or_else(|| unusable(old?)).unwrap_or(Change::New);
                 (self.pack_layer(buildpack, name, tree)?, Why::Changed(why))
             }
             // Rule 48: a launch layer without content is the last build's, unless it was to be cached.
-            (None, Some(old)) if !layer.types.cache && usable(&old) => (old.clone(), Why::Kept),
+            (None, Some(old)) if !layer.types.cache && is_usable(old) => (old.clone(), Why::Kept),
             (None, _) => {
                 return Err(BuildError::LayerMissing {
                     buildpack: buildpack.clone(),
@@ -164,19 +158,6 @@ impl Exporter<'_> {
         self.packed
             .insert((buildpack.clone(), name.clone()), packed);
         Ok(())
-    }
-
-    fn unusable(&self, old: &Packed) -> Change {
-        let is_there = self
-            .context
-            .request
-            .store
-            .has_blob(&old.layer.digest, Some(old.layer.size_bytes));
-        if is_there {
-            Change::Compression
-        } else {
-            Change::BlobGone
-        }
     }
 
     fn pack_layer(
@@ -241,7 +222,7 @@ impl Exporter<'_> {
             let why = match self.cache.state.app {
                 Some(old) if old == diff_id => Why::Kept,
                 Some(_) => Why::Changed(Change::Written),
-                None => Why::Changed(Change::New),
+                None => Why::Changed(self.cache.why_made(|old| old.app.is_some())),
             };
             self.report
                 .push(reported(None, &name, why, Some(&packed.layer)));
@@ -321,6 +302,7 @@ impl Exported {
         for built in executed.by {
             let id = built.buildpack.id;
             let mut state = BuildpackState {
+                version: built.buildpack.version,
                 store: built.store,
                 layers: BTreeMap::new(),
             };

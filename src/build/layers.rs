@@ -151,18 +151,22 @@ fn content_of(
     name: &LayerName,
 ) -> Result<Option<Content>, PathError> {
     let folder = restored.folder.join(name.as_str());
-    let before = cache
-        .state
-        .buildpacks
-        .get(&buildpack.id)
-        .and_then(|state| state.layers.get(name));
+    let before = cache.state.layer(&buildpack.id, name);
     let roots = || before.map(|layer| layer.roots.clone()).unwrap_or_default();
     let was_restored = restored.content.get(name);
     let found = folder
         .symlink_metadata()
         .ok()
         .filter(|found| found.is_dir() || is_whiteout(found));
-    let content = |own: Option<PathBuf>, below, change| Some(Content { own, below, change });
+    let last_version = cache
+        .state
+        .buildpacks
+        .get(&buildpack.id)
+        .map_or(&buildpack.version, |state| &state.version);
+    let content = |own: Option<PathBuf>, below, change: Option<Change>| {
+        let change = change.map(|change| change.by_version(last_version, &buildpack.version));
+        Some(Content { own, below, change })
+    };
     Ok(match (found, was_restored) {
         (Some(found), _) if is_whiteout(&found) => None,
         (Some(_), Some(Some(index))) if Index::of(&folder)? == *index => {
@@ -174,10 +178,10 @@ fn content_of(
         }
         (Some(_), Some(None)) => content(Some(folder), roots(), Some(Change::Written)),
         (Some(_), None) => {
-            let change = if before.is_some() {
-                Change::Remade
-            } else {
-                Change::New
+            let change = match (restored.lost.get(name), before) {
+                (Some(why), _) => *why,
+                (None, Some(_)) => Change::Remade,
+                (None, None) => cache.why_made(|old| old.layer(&buildpack.id, name).is_some()),
             };
             content(Some(folder), Vec::new(), Some(change))
         }

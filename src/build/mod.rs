@@ -43,7 +43,7 @@ use context::Context;
 use execute::Executed;
 use export::Exported;
 use source::Source;
-use state::State;
+use state::{MadeFor, State};
 
 pub use error::BuildError;
 pub use plan::plan;
@@ -74,8 +74,13 @@ pub fn build(
             "nothing is fetched, but buildpacks have the machine's network: isolation `none` cannot take it away",
         ));
     }
-    let cache = Cache::open(request, progress)?;
+    let mut cache = Cache::open(request, progress)?;
     let context = Context::make(request, &source, &cache)?;
+    let made_for = MadeFor {
+        exec_env: request.exec_env.to_string(),
+        target: context.host.target.clone(),
+    };
+    cache.forget_unless_made_for(&made_for);
     clock.lap("source");
     let detected = detect::detect(&context, progress)?;
     let warnings = plan::notes(&detected, "warnings");
@@ -84,6 +89,8 @@ pub fn build(
     clock.lap("detect");
     let (plan_digest, fetched) = fetch(request, &cache, &detected, progress)?;
     clock.lap("fetch");
+    // Nothing is collected from the first look at whether a layer is there to the slug that has it.
+    let _hold = request.store.hold()?;
     let executed = execute::execute(&context, &cache, &detected, &fetched, progress)?;
     clock.lap("build");
     let exported = export::export(&context, &cache, &source, &executed, progress)?;
@@ -92,7 +99,11 @@ pub fn build(
     };
     let all_warnings = [source.warnings.clone(), warnings, executed.warnings.clone()].concat();
     let mut built = built(all_warnings, &executed, &exported);
-    remember(cache, plan_digest, fetched.missing, executed, &exported)?;
+    let mut state = State::empty();
+    state.made_for = Some(made_for);
+    state.plan = Some(plan_digest);
+    state.missing = fetched.missing;
+    remember(cache, state, executed, &exported)?;
     clock.lap("export");
     built.phases = clock.phases;
     Ok(built)
@@ -125,16 +136,12 @@ fn fetch(
 /// The build is good: what it left is what the next one begins with.
 fn remember(
     cache: Cache,
-    plan: Digest,
-    missing: Vec<Digest>,
+    mut state: State,
     executed: Executed,
     exported: &Exported,
 ) -> Result<(), BuildError> {
     let scratch = cache.scratch().to_owned();
     let (buildpacks, has_new_roots) = exported.remember(&cache, executed, &scratch)?;
-    let mut state = State::empty();
-    state.plan = Some(plan);
-    state.missing = missing;
     state.app = Some(exported.app);
     state.buildpacks = buildpacks;
     cache.commit(&state, has_new_roots)?;

@@ -22,6 +22,7 @@ use super::state::LayerState;
 use super::tree::{Index, copy_tree, flatten};
 use crate::archive::{Compression, LayerBlob};
 use crate::ident::{BuildpackId, LayerName};
+use crate::layer::cache::Change;
 use crate::store::Store;
 use crate::sys::fs::{remove_tree, write_unsynced};
 use crate::sys::sandbox::Mount;
@@ -42,6 +43,8 @@ enum Restore {
     Content,
     Metadata,
     Nothing,
+    /// It would be, and cannot.
+    Lost(Change),
 }
 
 /// The layers folder of a buildpack, as its build finds it.
@@ -55,6 +58,8 @@ pub(super) struct Restored {
     work: PathBuf,
     /// The layers whose content was restored, and the copy's index.
     pub(super) content: BTreeMap<LayerName, Option<Index>>,
+    /// The layers that could not be restored, and why.
+    pub(super) lost: BTreeMap<LayerName, Change>,
 }
 
 /// Makes the layers folder of a buildpack.
@@ -75,19 +80,26 @@ pub(super) fn restore(
         lower: Vec::new(),
         work,
         content: BTreeMap::new(),
+        lost: BTreeMap::new(),
     };
     let Some(state) = cache.state.buildpacks.get(buildpack) else {
         return Ok(restored);
     };
     for (name, layer) in &state.layers {
         let what = decide(layer, cache.has_roots(&layer.roots, name.as_str()), || {
-            let blob = layer.packed.as_ref().map(|packed| &packed.layer);
-            blob.is_some_and(|blob| {
-                is_usable(&context.request.store, blob, context.request.compression)
-            })
+            let request = context.request;
+            match &layer.packed {
+                Some(packed) => unusable(&request.store, &packed.layer, request.compression),
+                None => Some(Change::BlobGone),
+            }
         });
-        if what == Restore::Nothing {
-            continue;
+        match what {
+            Restore::Nothing => continue,
+            Restore::Lost(why) => {
+                restored.lost.insert(name.clone(), why);
+                continue;
+            }
+            Restore::Content | Restore::Metadata => {}
         }
         let file = restored.folder.join(format!("{name}.toml"));
         write_unsynced(&file, layer.metadata.as_bytes(), 0o644)?;
@@ -104,18 +116,32 @@ pub(super) fn restore(
     Ok(restored)
 }
 
-fn decide(layer: &LayerState, has_content: bool, has_blob: impl FnOnce() -> bool) -> Restore {
+fn decide(
+    layer: &LayerState,
+    has_content: bool,
+    blob_unusable: impl FnOnce() -> Option<Change>,
+) -> Restore {
     match (layer.types.launch, layer.types.build, layer.types.cache) {
         (_, _, true) if has_content => Restore::Content,
-        (true, false, false) if has_blob() => Restore::Metadata,
-        _ => Restore::Nothing,
+        (_, _, true) => Restore::Lost(Change::Evicted),
+        (true, false, false) => blob_unusable().map_or(Restore::Metadata, Restore::Lost),
+        (_, _, false) => Restore::Nothing,
     }
 }
 
-/// Can the blob of the last build go into this slug as it is?
-pub(super) fn is_usable(store: &Store, blob: &LayerBlob, compression: Compression) -> bool {
-    blob.media_type == compression.media_type()
-        && store.has_blob(&blob.digest, Some(blob.size_bytes))
+/// Why the blob of the last build cannot go into this slug as it is; none if it can.
+pub(super) fn unusable(
+    store: &Store,
+    blob: &LayerBlob,
+    compression: Compression,
+) -> Option<Change> {
+    if blob.media_type != compression.media_type() {
+        Some(Change::Compression)
+    } else if store.has_blob(&blob.digest, Some(blob.size_bytes)) {
+        None
+    } else {
+        Some(Change::BlobGone)
+    }
 }
 
 impl Restored {
@@ -198,7 +224,8 @@ mod tests {
                 packed: None,
             };
             assert_eq!(
-                decide(&layer, has_content, || has_blob),
+                decide(&layer, has_content, || (!has_blob)
+                    .then_some(Change::BlobGone)),
                 expected,
                 "{types:?}"
             );
@@ -212,7 +239,17 @@ mod tests {
         check((true, false, false), false, true, Restore::Metadata);
         check((false, false, false), true, true, Restore::Nothing);
         // Rule 47: both or neither.
-        check((true, true, true), false, true, Restore::Nothing);
-        check((true, false, false), false, false, Restore::Nothing);
+        check(
+            (true, true, true),
+            false,
+            true,
+            Restore::Lost(Change::Evicted),
+        );
+        check(
+            (true, false, false),
+            false,
+            false,
+            Restore::Lost(Change::BlobGone),
+        );
     }
 }

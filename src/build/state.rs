@@ -6,14 +6,15 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::archive::Packed;
+use crate::archive::{Packed, Target};
 use crate::ident::{BuildpackId, Digest, LayerName};
 use crate::layer::LayerTypes;
+use crate::layer::cache::Change;
 use crate::sys::PathError;
 use crate::sys::fs::{read_if_present, write_atomic};
 
 /// The version of the format.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 /// A layer is about 10 KiB, most of it the names of its libraries.
 const STATE_BYTES_MAX: u64 = 256 << 20;
 
@@ -23,6 +24,8 @@ const STATE_BYTES_MAX: u64 = 256 << 20;
 pub(super) struct State {
     /// The version of the format; an unknown one is as if there were no file.
     schema: u32,
+    /// What the layers are made for (rule 49); none before the first build.
+    pub(super) made_for: Option<MadeFor>,
     /// The digest of the build plan: what was asked of which buildpack.
     pub(super) plan: Option<Digest>,
     /// Artifacts that were not to be had and not needed.
@@ -33,10 +36,22 @@ pub(super) struct State {
     pub(super) buildpacks: BTreeMap<BuildpackId, BuildpackState>,
 }
 
+/// What layers are made for: those of another are of no use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MadeFor {
+    /// `CNB_EXEC_ENV`: `production`, `test`.
+    pub(super) exec_env: String,
+    /// The system.
+    pub(super) target: Target,
+}
+
 /// What one buildpack left.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BuildpackState {
+    /// Its version.
+    pub(super) version: String,
     /// Its `store.toml`, as text: JSON has no dates.
     pub(super) store: Option<String>,
     /// Its layers.
@@ -57,6 +72,12 @@ pub(super) struct LayerState {
     pub(super) packed: Option<Packed>,
 }
 
+/// The part of the file that says whether the rest can be read.
+#[derive(Deserialize)]
+struct Schema {
+    schema: u32,
+}
+
 /// What reading the state came to.
 #[derive(Debug)]
 pub(super) enum ReadState {
@@ -75,11 +96,33 @@ impl State {
                 ..Self::default()
             }));
         };
-        Ok(match serde_json::from_slice::<Self>(&bytes) {
-            Ok(state) if state.schema == SCHEMA => ReadState::Read(state),
-            Ok(state) => ReadState::Unusable(format!("it has schema {}", state.schema)),
+        let schema = serde_json::from_slice::<Schema>(&bytes).map(|read| read.schema);
+        if let Ok(schema) = schema
+            && schema != SCHEMA
+        {
+            return Ok(ReadState::Unusable(format!("it has schema {schema}")));
+        }
+        Ok(match serde_json::from_slice(&bytes) {
+            Ok(state) => ReadState::Read(state),
             Err(error) => ReadState::Unusable(error.to_string()),
         })
+    }
+
+    /// Why nothing of it is of use to a build for `now`; none if it is.
+    pub(super) fn unfit_for(&self, now: &MadeFor) -> Option<Change> {
+        let MadeFor { exec_env, target } = self.made_for.as_ref()?;
+        if *exec_env != now.exec_env {
+            Some(Change::ExecEnv)
+        } else if *target != now.target {
+            Some(Change::Target)
+        } else {
+            None
+        }
+    }
+
+    /// What was remembered of one layer.
+    pub(super) fn layer(&self, buildpack: &BuildpackId, layer: &LayerName) -> Option<&LayerState> {
+        self.buildpacks.get(buildpack)?.layers.get(layer)
     }
 
     /// Nothing is remembered.
@@ -127,6 +170,7 @@ mod tests {
         };
         let mut state = State::empty();
         let buildpack = BuildpackState {
+            version: "1.0".to_owned(),
             store: None,
             layers: BTreeMap::from([("venv".parse().unwrap(), layer)]),
         };
@@ -134,7 +178,7 @@ mod tests {
         state.write(&path).unwrap();
         assert!(matches!(State::read(&path).unwrap(), ReadState::Read(read) if read == state));
         assert_eq!(state.roots().collect::<Vec<_>>(), ["0"]);
-        for bad in ["{", "{\"schema\": 2}", ""] {
+        for bad in ["{", "{\"schema\": 1}", "{\"schema\": 2, \"more\": 0}", ""] {
             write_atomic(&path, bad.as_bytes(), 0o600).unwrap();
             assert!(
                 matches!(State::read(&path).unwrap(), ReadState::Unusable(_)),

@@ -96,8 +96,13 @@ fn because(change: Change) -> &'static str {
         Change::New => "the last build had none",
         Change::Written => "the buildpack wrote in it",
         Change::Remade => "the buildpack made it again",
+        Change::BuildpackVersion => "another version of the buildpack wrote in it",
         Change::BlobGone => "its blob was no more in the store",
         Change::Compression => "another compression is asked for",
+        Change::ExecEnv => "the last build was for another execution environment",
+        Change::Target => "the last build was for another system",
+        Change::Cleared => "the cache was cleared",
+        Change::Evicted => "its content was no more in the cache",
     }
 }
 

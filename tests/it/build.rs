@@ -189,7 +189,7 @@ fn clear_cache_begins_anew() {
         let mut arguments = arguments(&["one"]);
         arguments.push("--clear-cache");
         let built = world.slug(&arguments).json()["built"].clone();
-        assert_eq!(layers(&built)[0], "deps: changed (new)");
+        assert_eq!(layers(&built)[0], "deps: changed (cleared)");
     });
 }
 

@@ -9,6 +9,7 @@ mod archive;
 mod bad_input;
 mod build;
 mod build_apps;
+mod cache;
 mod cli;
 mod contract;
 mod detect;
