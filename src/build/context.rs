@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 
 use super::cache::Cache;
 use super::catalog::{Catalog, inside};
-use super::environment::Environment;
+use super::environment;
 use super::host_programs::prefixes;
-use super::site::{PLATFORM, SLUG, Site};
+use super::site::{LAYERS, PLATFORM, SLUG, Site};
 use super::source::Source;
-use super::{BuildError, BuildRequest, machine, user_env};
+use super::{BuildError, BuildRequest, machine};
 use crate::archive::{AppFolder, Host};
 use crate::buildpack::descriptor::Descriptor;
+use crate::buildpack::environment::Environment;
 use crate::layer::Env;
 use crate::layer::env::{Action, Delta};
+use crate::layer::user_env;
 use crate::sys::fs::write_unsynced;
 use crate::sys::sandbox::{Mount, Network};
 use crate::sys::{At as _, PathError};
@@ -71,14 +73,15 @@ impl<'a> Context<'a> {
             .map(|folder| Delta::read(&folder.join("env"), Action::Default));
         let build_config = build_config.transpose()?.unwrap_or_default();
         let host = Host::read()?;
-        let environment = Environment::new(
-            &request.operator_env,
-            site.home(),
+        let environment = Environment {
+            base: environment::base(&request.operator_env, site.home()),
             user,
             build_config,
-            request.exec_env.clone(),
-            &host.target,
-        );
+            exec_env: request.exec_env.clone(),
+            target: environment::target(&host.target),
+            platform: PLATFORM.into(),
+            layers: LAYERS.into(),
+        };
         let settings = show_settings(&machine.binds, &site, &scratch)?;
         let catalog = Catalog::read(request)?;
         Ok(Self {

@@ -30,7 +30,7 @@ pub(super) fn detect(
 ) -> Result<Detected, BuildError> {
     let groups = expand(&context.catalog.order, &context.catalog.buildpacks)?;
     let purpose = Purpose {
-        base: context.environment.target(),
+        base: &context.environment.target,
         exec_env: &context.request.exec_env,
     };
     let mut first = 0;

@@ -29,7 +29,6 @@ mod slug_toml;
 mod source;
 mod state;
 mod tree;
-mod user_env;
 
 use std::path::Path;
 use std::time::Instant;
@@ -52,7 +51,6 @@ pub use report::{
     Built, BuiltLayer, BuiltProcess, FoundEvidence, Phase, Planned, PlannedBuildpack, Why,
 };
 pub use request::{BuildRequest, BuiltIns, Event, Isolation, OrderRequest};
-pub use user_env::{is_variable_name, is_variable_value};
 
 /// The app that the `slug.toml` of a folder names.
 pub fn app_of_slug_toml(folder: &Path) -> Result<Option<AppName>, BuildError> {

@@ -7,6 +7,7 @@ pub mod build_toml;
 pub mod command;
 pub mod descriptor;
 pub mod detection;
+pub mod environment;
 pub mod exec_d;
 pub mod exec_env;
 pub mod launch;

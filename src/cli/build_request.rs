@@ -5,12 +5,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use slug::archive;
-use slug::build::{
-    BuildRequest, BuiltIns, Isolation, OrderRequest, Reference, is_variable_name, is_variable_value,
-};
+use slug::build::{BuildRequest, BuiltIns, Isolation, OrderRequest, Reference};
 use slug::buildpacks;
 use slug::ident::AppName;
 use slug::layer::Env;
+use slug::layer::user_env::{is_variable_name, is_variable_value};
 use slug::store::Store;
 
 use super::args::{self, BuildOptions, BuildpackOptions};

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod env;
 pub mod metadata;
 pub mod toml_file;
+pub mod user_env;
 
 pub use env::{Env, LayerEnv};
 pub use metadata::{LayerMetadata, LayerTypes};

@@ -8,8 +8,8 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
-use crate::layer::Env;
-use crate::layer::env::{ENV_FILES_MAX, ENV_VALUE_BYTES_MAX};
+use super::Env;
+use super::env::{ENV_FILES_MAX, ENV_VALUE_BYTES_MAX};
 use crate::sys::fs::read_if_present;
 use crate::sys::{At as _, PathError};
 
@@ -31,7 +31,7 @@ pub fn is_variable_value(value: &OsStr) -> bool {
 
 /// Reads a folder of `NAME` files. Folders in it are skipped and links to files are followed, since a mounted secret of
 /// Kubernetes is laid out so (lifecycle does the same). Bytes are exact.
-pub(super) fn read(folder: &Path) -> Result<Env, PathError> {
+pub fn read(folder: &Path) -> Result<Env, PathError> {
     let mut env = Env::new();
     for entry in fs::read_dir(folder).at("read", folder)? {
         let entry = entry.at("read", folder)?;
