@@ -24,6 +24,8 @@ pub mod build;
 pub mod buildpack;
 #[path = "../buildpacks/mod.rs"]
 pub mod buildpacks;
+#[cfg(test)]
+mod fuzz;
 pub mod ident;
 pub mod layer;
 pub mod logs;

@@ -4,6 +4,8 @@
 //! A line is blank, a comment (`#` first), or `name: command`. Everything
 //! after the colon is the shell's, an inline `#` too.
 
+use crate::ident::marked;
+use crate::ident::shown;
 use std::fmt;
 
 /// The longest name (a process type is also a host and unit name).
@@ -44,15 +46,11 @@ impl fmt::Display for Remark {
             text,
             source,
         } = self;
-        let shown: String = source
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
-        write!(
-            f,
-            "Procfile:{line}:{column}: {text}\n  | {shown}\n  | {marker:>column$}",
-            marker = '^'
-        )
+        write!(f, "Procfile:{line}:{column}: {text}")?;
+        for shown in marked(source, *column).lines() {
+            write!(f, "\n  | {shown}")?;
+        }
+        Ok(())
     }
 }
 
@@ -117,7 +115,8 @@ fn read_line(line: u64, source: &str, parsed: &mut Parsed) {
         Ok((name, command)) => {
             if let Some(first) = parsed.entries.iter().find(|entry| entry.name == name) {
                 let text = format!(
-                    "`{name}` is already on line {}: one of the two must go",
+                    "`{}` is already on line {}: one of the two must go",
+                    shown(name),
                     first.line
                 );
                 parsed.problems.push(remark(1, text));
@@ -125,7 +124,8 @@ fn read_line(line: u64, source: &str, parsed: &mut Parsed) {
             }
             if name.contains('_') || name.bytes().any(|byte| byte.is_ascii_uppercase()) {
                 let text = format!(
-                    "`{name}` is another name on other buildpack platforms, which want lower case and `-`"
+                    "`{}` is another name on other buildpack platforms, which want lower case and `-`",
+                    shown(name)
                 );
                 parsed.warnings.push(remark(1, text));
             }

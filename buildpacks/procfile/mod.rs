@@ -2,6 +2,8 @@
 //! Procfile buildpack of other CNB platforms does.
 
 mod grammar;
+#[cfg(test)]
+mod hostile;
 
 use crate::buildpack::author::AuthoredLaunch;
 use crate::buildpack::author::AuthoredProcess;

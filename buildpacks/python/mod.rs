@@ -11,6 +11,8 @@ mod django;
 mod folder;
 mod host;
 mod host_copy;
+#[cfg(test)]
+mod hostile;
 mod interpreter;
 mod inventory;
 mod key;

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
+use crate::ident::shown;
+use crate::ident::shown_message;
 use pep440_rs::Version;
 use pep440_rs::VersionSpecifiers;
 
@@ -91,7 +93,7 @@ fn pin(file: &'static str, line: u64, text: &str) -> Result<Request, String> {
         format!(
             "{file}:{line}: `{}` is no version of CPython (expected `3.13`, `3.13.2`, or a range such as `>=3.11,<3.14`; \
              PyPy, free-threaded builds and `system` are not supported)",
-            text.escape_debug()
+            shown(text)
         )
     };
     let name = ["cpython-", "cpython@", "cpython", "python-", "python"]
@@ -135,8 +137,13 @@ fn requires_python(file: &'static str, text: &str) -> Option<Result<Request, Str
         .zip(text.lines())
         .find(|(_, line)| is_key(line))
         .map_or(1, |(line, _)| line);
-    let wanted = VersionSpecifiers::from_str(value)
-        .map_err(|error| format!("{file}:{line}: `{value}` is no version range: {error}"));
+    let wanted = VersionSpecifiers::from_str(value).map_err(|error| {
+        format!(
+            "{file}:{line}: `{}` is no version range: {}",
+            shown(value),
+            shown_message(&error.to_string())
+        )
+    });
     Some(wanted.map(|wanted| Request {
         wanted,
         text: value.to_owned(),

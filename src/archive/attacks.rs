@@ -112,13 +112,13 @@ impl Raw {
 }
 
 /// A store in a folder that holds, beside it, a canary which no archive may touch.
-struct Place {
+pub(super) struct Place {
     folder: tempfile::TempDir,
-    store: Store,
+    pub(super) store: Store,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("outside")).unwrap();
         fs::write(folder.path().join("outside/canary"), "alive").unwrap();
@@ -131,7 +131,7 @@ impl Place {
         self.folder.path().join("outside").display().to_string()
     }
 
-    fn layer(&self, tar: &[u8]) -> LayerBlob {
+    pub(super) fn layer(&self, tar: &[u8]) -> LayerBlob {
         let blob = zstd::encode_all(tar, 1).unwrap();
         LayerBlob {
             diff_id: Digest::of(tar),
@@ -142,7 +142,7 @@ impl Place {
         }
     }
 
-    fn unpack(&self, layer: &LayerBlob) -> Result<Vec<String>, String> {
+    pub(super) fn unpack(&self, layer: &LayerBlob) -> Result<Vec<String>, String> {
         let unpacked = unpack(&self.store, layer, &mut |_| {});
         let outside = Path::new(&self.folder.path()).join("outside");
         assert_eq!(fs::read_to_string(outside.join("canary")).unwrap(), "alive");

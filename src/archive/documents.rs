@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::ident::Digest;
+use crate::ident::{Digest, shown};
 
 use super::limits::{DOCUMENT_BYTES_MAX, LAYERS_MAX};
 use super::{ArchiveError, BadImage, Compression};
@@ -97,7 +97,7 @@ impl Manifest {
         }
         for layer in &manifest.layers {
             if Compression::of_media_type(&layer.media_type).is_none() {
-                let media_type = layer.media_type.escape_debug();
+                let media_type = shown(&layer.media_type);
                 return Err(BadImage::Says(format!(
                     "the layer {} is of the type `{media_type}`",
                     layer.digest
@@ -237,7 +237,7 @@ fn expect(what: &str, found: &str, expected: &str) -> Result<(), BadImage> {
     }
     Err(BadImage::Says(format!(
         "{what} is `{}`, not `{expected}`",
-        found.escape_debug()
+        shown(found)
     )))
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::ident::{Digest, DigestPrefix};
+use crate::ident::{Digest, DigestPrefix, shown_message};
 use crate::store::StoreError;
 use crate::sys::PathError;
 
@@ -355,7 +355,7 @@ pub enum BadImage {
         found: String,
     },
     /// It is not the JSON that it should be.
-    #[error("{0}")]
+    #[error("{}", shown_message(&.0.to_string()))]
     Json(#[from] serde_json::Error),
     /// It says what cannot be.
     #[error("{0}")]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::ident::{BuildpackId, Digest};
+use crate::ident::{BuildpackId, Digest, shown};
 
 use super::documents::{Config, Execution, History, Manifest, RootFs, Unique, to_json};
 use super::{
@@ -301,7 +301,7 @@ fn check_schema(config_bytes: &[u8]) -> Result<(), BadImage> {
     match labels.0.get(SCHEMA).map(String::as_str) {
         Some(SCHEMA_KNOWN) => Ok(()),
         Some(found) => Err(BadImage::Schema {
-            found: found.escape_debug().to_string(),
+            found: shown(found),
         }),
         None => Err(BadImage::Says(format!(
             "it is an image but no slug: it has no label `{SCHEMA}`"

@@ -16,6 +16,8 @@ mod elf;
 mod entry;
 mod error;
 mod host;
+#[cfg(test)]
+mod hostile;
 mod image;
 mod labels;
 mod layer;

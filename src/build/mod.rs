@@ -15,6 +15,8 @@ mod export;
 mod follow;
 mod git;
 mod host_programs;
+#[cfg(test)]
+mod hostile;
 mod layers;
 pub mod machine;
 mod plan;

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::ident::shown;
 use thiserror::Error;
 
 /// A supported version of the Buildpack API: 0.7 to 0.12.
@@ -61,7 +62,7 @@ impl FromStr for Api {
     type Err = BadApi;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = || BadApi::Form(text.escape_default().to_string());
+        let bad = || BadApi::Form(shown(text));
         let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
         let (major, minor) = (
             number(major).ok_or_else(bad)?,

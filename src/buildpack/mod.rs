@@ -10,6 +10,8 @@ pub mod detection;
 pub mod environment;
 pub mod exec_d;
 pub mod exec_env;
+#[cfg(test)]
+mod hostile;
 pub mod launch;
 pub mod order;
 pub mod plan;

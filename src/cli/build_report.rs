@@ -9,9 +9,6 @@ use super::report::{Failure, exit};
 
 const NOTHING_MADE: &str = "no slug was made; the cache of earlier builds is as it was";
 
-/// How much of a line is shown, in characters: the line of a file that is no text has no end.
-const MARKED_MAX: usize = 160;
-
 pub(crate) fn word(error: BuildError) -> Failure {
     let what = Failure::of(code(&error), &error).unchanged(NOTHING_MADE);
     match error {
@@ -24,7 +21,7 @@ pub(crate) fn word(error: BuildError) -> Failure {
             "on a machine that is thrown away after the build, `slug build --isolation none` does without namespaces",
         ),
         BuildError::Toml(TomlError::Wrong(wrong)) => {
-            what.detail(marked(&wrong.text, wrong.column)).hint("correct the file, and build again")
+            what.detail(slug::ident::marked(&wrong.text, wrong.column)).hint("correct the file, and build again")
         }
         BuildError::IncludeAndExclude(_) | BuildError::BadPattern { .. } => {
             what.hint("correct the file, and build again")
@@ -66,16 +63,6 @@ pub(crate) fn word(error: BuildError) -> Failure {
         | BuildError::Follow { .. } => what.hint("this is a fault of the buildpack: its author should know"),
         BuildError::PathTaken(_) => what.hint("`--isolation none` is for machines that are thrown away; build without it here"),
     }
-}
-
-/// The line, and below it a marker at the column, which counts characters from one.
-fn marked(line: &str, column: usize) -> String {
-    let printable = |letter: char| if letter.is_control() { ' ' } else { letter };
-    let line: String = line.chars().take(MARKED_MAX).map(printable).collect();
-    if column > MARKED_MAX {
-        return line;
-    }
-    format!("{line}\n{:>column$}", '^')
 }
 
 fn code(error: &BuildError) -> u8 {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use slug::archive::ArchiveError;
+use slug::ident::harmless;
 use slug::logs::HistoryError;
 use slug::store::StoreError;
 use slug::sys::PathError;
@@ -127,7 +128,7 @@ impl Failure {
     }
 
     fn text(&self, ui: &Ui) -> String {
-        let mut text = format!("{} {}", ui.paint("error:", "1;31"), self.what);
+        let mut text = format!("{} {}", ui.paint("error:", "1;31"), harmless(&self.what));
         for line in self
             .detail
             .iter()
@@ -139,7 +140,7 @@ impl Failure {
             let _ = write!(text, "\n{} {unchanged}", ui.paint("unchanged:", "1"));
         }
         for hint in &self.hints {
-            let _ = write!(text, "\n{} {hint}", ui.paint("hint:", "1;36"));
+            let _ = write!(text, "\n{} {}", ui.paint("hint:", "1;36"), harmless(hint));
         }
         text
     }

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
+use slug::ident::harmless;
 
 use super::args::{Common, When};
 use super::report::Failure;
@@ -102,7 +103,11 @@ impl Ui {
     /// What may be wrong.
     pub(crate) fn warn(&self, text: &str) {
         if self.talk >= Talk::Normal {
-            Self::stderr(&format!("{} {text}", self.paint("warning:", "1;33")));
+            Self::stderr(&format!(
+                "{} {}",
+                self.paint("warning:", "1;33"),
+                harmless(text)
+            ));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::shown;
 use thiserror::Error;
 
 /// Names that `slug` sets itself (`spec/cli.md`, "What a process gets").
@@ -45,10 +46,10 @@ impl FromStr for EnvKey {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if !fits {
-            return Err(BadEnvKey::Form(text.escape_default().to_string()));
+            return Err(BadEnvKey::Form(shown(text)));
         }
         if RESERVED.contains(&text) || text.starts_with("SLUG_") || text.starts_with("CNB_") {
-            return Err(BadEnvKey::Reserved(text.to_owned()));
+            return Err(BadEnvKey::Reserved(shown(text)));
         }
         Ok(Self(text.to_owned()))
     }

@@ -7,11 +7,15 @@ mod digest;
 mod env_key;
 mod name;
 mod release_version;
+mod shown;
 
 pub use digest::{BadDigest, DIGEST_PREFIX_MIN, Digest, DigestPrefix};
 pub use env_key::{BadEnvKey, EnvKey};
 pub use name::{AppName, BadName, BuildpackId, Instance, LayerName, ProcessType};
 pub use release_version::{BadReleaseVersion, ReleaseVersion};
+#[cfg(test)]
+pub(crate) use shown::acts_on_terminal;
+pub use shown::{harmless, marked, shown, shown_message};
 
 /// Serde through `Display` and `FromStr`, so that a file goes through the same
 /// parser as a command line.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
+use super::shown;
 use thiserror::Error;
 
 /// The text is not a name of that kind.
@@ -37,7 +38,7 @@ macro_rules! name {
                 if fits(text) {
                     return Ok(Self(text.to_owned()));
                 }
-                Err(BadName { text: text.escape_default().to_string(), kind: $kind, expected: $expected })
+                Err(BadName { text: shown(text), kind: $kind, expected: $expected })
             }
         }
 
@@ -141,7 +142,7 @@ impl FromStr for Instance {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || BadName {
-            text: text.escape_default().to_string(),
+            text: shown(text),
             kind: "an instance",
             expected: "a process type, `.` and a number from 1, such as `web.1`",
         };

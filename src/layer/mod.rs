@@ -3,6 +3,8 @@
 
 pub mod cache;
 pub mod env;
+#[cfg(test)]
+mod hostile;
 pub mod metadata;
 pub mod toml_file;
 pub mod user_env;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::ident::shown_message;
 use crate::sys::PathError;
 use crate::sys::fs::{read_if_present, read_plain, write_unsynced};
 
@@ -76,7 +77,7 @@ pub fn read_following<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Tom
 pub fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, TomlError> {
     toml::from_str(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
-        wrong(text, path, offset, error.message().to_owned())
+        wrong(text, path, offset, shown_message(error.message()))
     })
 }
 

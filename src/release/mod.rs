@@ -20,6 +20,8 @@ mod deploy;
 mod diff;
 mod eligibility;
 pub mod env_file;
+#[cfg(test)]
+mod hostile;
 mod plan;
 mod rollback;
 mod verify;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::ident::shown;
 use thiserror::Error;
 
 /// Where the router listens.
@@ -29,7 +30,7 @@ impl FromStr for Listen {
     type Err = BadListen;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = || BadListen(text.escape_default().to_string());
+        let bad = || BadListen(shown(text));
         if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             return Ok(Self::Unix(PathBuf::from(path)));
         }
@@ -74,7 +75,7 @@ impl FromStr for TrustedProxy {
     type Err = BadTrustedProxy;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = || BadTrustedProxy(text.escape_default().to_string());
+        let bad = || BadTrustedProxy(shown(text));
         let (address, bits) = text
             .split_once('/')
             .map_or((text, None), |(address, bits)| (address, Some(bits)));

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::ident::shown;
 use thiserror::Error;
 
 /// An instant, in microseconds: RFC 3339 in UTC, `2026-11-23T19:55:00.000000Z`.
@@ -52,7 +53,7 @@ impl FromStr for Timestamp {
     type Err = BadTimestamp;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = || BadTimestamp(text.escape_default().to_string());
+        let bad = || BadTimestamp(shown(text));
         if !text.ends_with('Z') {
             return Err(bad());
         }

@@ -11,9 +11,11 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use thiserror::Error;
 
+use crate::ident::shown_message;
+
 /// An `io::Error` and the path it is about.
 #[derive(Debug, Error)]
-#[error("could not {doing} `{}`", path.display())]
+#[error("could not {doing} `{}`", shown_message(&path.to_string_lossy()))]
 pub struct PathError {
     /// The verb: `read`, `write`, `create the folder`.
     pub doing: &'static str,

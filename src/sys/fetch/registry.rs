@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::str::FromStr;
 
+use crate::ident::shown;
 use thiserror::Error;
 
 /// How many of a client's last lines its error repeats.
@@ -67,7 +68,7 @@ impl FromStr for PackageUrl {
                 version: version.to_owned(),
             })
         };
-        parts().ok_or_else(|| BadPackageUrl(text.escape_default().to_string()))
+        parts().ok_or_else(|| BadPackageUrl(shown(text)))
     }
 }
 
