@@ -33,6 +33,8 @@ pub struct Descriptor {
     pub clear_env: bool,
     /// The execution environments it is meant for; all if none (rule 9).
     pub exec_env: Vec<String>,
+    /// The media types of the SBOM files that it writes (rule 39).
+    pub sbom_formats: Vec<String>,
     /// The systems it is meant for; all if none.
     pub targets: Vec<TargetPattern>,
     /// Groups of other buildpacks, if it is nothing but these.
@@ -132,6 +134,8 @@ struct RawBuildpack {
     clear_env: bool,
     #[serde(rename = "exec-env", default)]
     exec_env: Vec<toml::Value>,
+    #[serde(rename = "sbom-formats", default)]
+    sbom_formats: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -193,6 +197,7 @@ impl Descriptor {
             homepage,
             clear_env,
             exec_env,
+            sbom_formats,
         } = buildpack;
         Ok(Self {
             folder: folder.to_owned(),
@@ -211,9 +216,28 @@ impl Descriptor {
             version,
             homepage,
             clear_env,
+            sbom_formats,
             order,
             host_programs: metadata.slug.host_programs,
         })
+    }
+
+    /// A component of that id that asks for nothing, version 1, of the newest contract before 0.11.
+    #[cfg(test)]
+    pub(crate) fn example(id: &str) -> Self {
+        Self {
+            folder: "/".into(),
+            api: Api::OURS,
+            id: id.parse().expect("a test names a good id"),
+            version: "1".to_owned(),
+            homepage: None,
+            clear_env: false,
+            exec_env: Vec::new(),
+            sbom_formats: Vec::new(),
+            targets: Vec::new(),
+            order: Vec::new(),
+            host_programs: Vec::new(),
+        }
     }
 
     /// Nothing but groups of others.

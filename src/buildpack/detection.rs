@@ -287,20 +287,13 @@ mod tests {
 
     fn descriptor(name: &str) -> Descriptor {
         Descriptor {
-            folder: "/".into(),
             api: crate::buildpack::Api::MAX,
-            id: name.parse().unwrap(),
-            version: "1".to_owned(),
-            homepage: None,
-            clear_env: false,
             exec_env: if name == "tester" {
                 vec!["test".to_owned()]
             } else {
                 Vec::new()
             },
-            targets: Vec::new(),
-            order: Vec::new(),
-            host_programs: Vec::new(),
+            ..Descriptor::example(name)
         }
     }
 

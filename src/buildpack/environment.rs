@@ -137,16 +137,9 @@ mod tests {
 
     fn buildpack(api: &str, clear_env: bool) -> Descriptor {
         Descriptor {
-            folder: "/".into(),
             api: api.parse().unwrap(),
-            id: "a/b".parse().unwrap(),
-            version: "1".to_owned(),
-            homepage: None,
             clear_env,
-            exec_env: Vec::new(),
-            targets: Vec::new(),
-            order: Vec::new(),
-            host_programs: Vec::new(),
+            ..Descriptor::example("a/b")
         }
     }
 

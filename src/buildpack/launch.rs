@@ -11,13 +11,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 use toml::Spanned;
 
 use super::api::Api;
+use super::bom;
+use super::bom::{BomEntry, RawBomEntry};
 use crate::ident::{BuildpackId, ProcessType};
 use crate::layer::toml_file;
 use crate::layer::toml_file::TomlError;
 use crate::sys::fs::read_plain;
 
 /// What a build says about how its app is started. Written in the form of Buildpack API 0.9 and later.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Launch {
     /// Go into the image's config.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -28,6 +30,9 @@ pub struct Launch {
     /// Parts of the app that become layers of their own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub slices: Vec<Slice>,
+    /// What is in the app, in the legacy form.
+    #[serde(skip)]
+    pub bom: Vec<BomEntry>,
 }
 
 /// A label of the image.
@@ -81,6 +86,8 @@ struct Raw {
     processes: Vec<Spanned<RawProcess>>,
     #[serde(default)]
     slices: Vec<Slice>,
+    #[serde(default)]
+    bom: Vec<RawBomEntry>,
 }
 
 #[derive(Deserialize)]
@@ -135,7 +142,7 @@ impl<'de> Visitor<'de> for CommandVisitor {
 }
 
 /// A launch file, and what its author should know.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadLaunch {
     /// What it says.
     pub launch: Launch,
@@ -177,6 +184,7 @@ impl Launch {
         }
         read.launch.labels = raw.labels;
         read.launch.slices = raw.slices;
+        read.launch.bom = bom::checked(raw.bom, bytes, path)?;
         Ok(read)
     }
 }

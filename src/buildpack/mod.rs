@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod author;
+pub mod bom;
 pub mod build_toml;
 pub mod command;
 pub mod descriptor;
@@ -15,6 +16,7 @@ mod hostile;
 pub mod launch;
 pub mod order;
 pub mod plan;
+pub mod sbom;
 pub mod shell;
 pub mod store_toml;
 

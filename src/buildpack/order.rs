@@ -234,16 +234,8 @@ mod tests {
 
     fn descriptor(name: &str, order: &[&str]) -> Descriptor {
         Descriptor {
-            folder: "/".into(),
-            api: crate::buildpack::Api::OURS,
-            id: name.parse().unwrap(),
-            version: "1".to_owned(),
-            homepage: None,
-            clear_env: false,
-            exec_env: Vec::new(),
-            targets: Vec::new(),
             order: groups(order),
-            host_programs: Vec::new(),
+            ..Descriptor::example(name)
         }
     }
 
