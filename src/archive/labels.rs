@@ -60,6 +60,8 @@ struct BuildMetadata {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BuildMetadataBuildpack {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    homepage: Option<String>,
     id: String,
     version: String,
 }
@@ -69,6 +71,8 @@ struct BuildMetadataBuildpack {
 struct LifecycleMetadata {
     app: Vec<Sha>,
     buildpacks: Vec<LifecycleBuildpack>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sbom: Option<Sha>,
 }
 
 #[derive(Serialize)]
@@ -140,6 +144,7 @@ fn labels_of(slug: &Slug) -> Result<BTreeMap<String, String>, ArchiveError> {
         })
         .collect();
     let named = |buildpack: &SlugBuildpack| BuildMetadataBuildpack {
+        homepage: buildpack.homepage.clone(),
         id: buildpack.id.to_string(),
         version: buildpack.version.clone(),
     };
@@ -164,18 +169,19 @@ fn labels_of(slug: &Slug) -> Result<BTreeMap<String, String>, ArchiveError> {
 }
 
 fn lifecycle_metadata(slug: &Slug) -> LifecycleMetadata {
-    let app = slug
-        .layers
-        .iter()
-        .filter(|(kind, _)| *kind == LayerKind::App);
+    let shas = |of: LayerKind| {
+        let layers = slug.layers.iter().filter(move |(kind, _)| *kind == of);
+        layers.map(|(_, blob)| Sha { sha: blob.diff_id })
+    };
     let of_buildpack = |buildpack: &SlugBuildpack| LifecycleBuildpack {
         key: buildpack.id.to_string(),
         layers: lifecycle_layers(slug, &buildpack.id),
         version: buildpack.version.clone(),
     };
     LifecycleMetadata {
-        app: app.map(|(_, blob)| Sha { sha: blob.diff_id }).collect(),
+        app: shas(LayerKind::App).collect(),
         buildpacks: slug.buildpacks.iter().map(of_buildpack).collect(),
+        sbom: shas(LayerKind::Sbom).next(),
     }
 }
 
@@ -208,6 +214,7 @@ fn history_of(slug: &Slug) -> Vec<History> {
             let version = by.map_or("", |by| by.version.as_str());
             format!("Layer: '{layer}', Created by buildpack: {buildpack}@{version}")
         }
+        LayerKind::Sbom => "Software Bill-of-Materials".to_owned(),
         LayerKind::App if slices == 1 => "Application Layer".to_owned(),
         LayerKind::App => {
             slice += 1;

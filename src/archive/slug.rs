@@ -47,6 +47,9 @@ pub struct SlugBuildpack {
     pub version: String,
     /// The Buildpack API it states: decides how its layers act at launch.
     pub api: String,
+    /// Where to read about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub homepage: Option<String>,
 }
 
 /// What is in one layer of a slug.
@@ -60,6 +63,8 @@ pub enum LayerKind {
         /// Its name.
         layer: LayerName,
     },
+    /// What the buildpacks say is in the slug (`/layers/sbom/launch`); no process sees it.
+    Sbom,
     /// The app, or a slice of it.
     App,
 }

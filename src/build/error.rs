@@ -1,5 +1,6 @@
 //! Why a build ended without a slug. Facts alone: `cli` words the advice.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -8,6 +9,7 @@ use crate::archive::ArchiveError;
 use crate::buildpack::descriptor::DescriptorError;
 use crate::buildpack::detection::GroupVerdict;
 use crate::buildpack::order::OrderError;
+use crate::buildpack::sbom::SbomError;
 use crate::ident::{BuildpackId, LayerName};
 use crate::layer::TomlError;
 use crate::store::StoreError;
@@ -39,6 +41,9 @@ pub enum BuildError {
     /// The order of buildpacks makes no sense.
     #[error(transparent)]
     Order(#[from] OrderError),
+    /// An SBOM cannot be taken.
+    #[error(transparent)]
+    Sbom(#[from] SbomError),
     /// The source is not a folder.
     #[error("`{}` is not a folder", .0.display())]
     NoSource(PathBuf),
@@ -127,15 +132,17 @@ pub enum BuildError {
         /// The name.
         name: String,
     },
-    /// A launch layer has metadata and no content, and the last build has none either.
+    /// A launch layer has metadata and no content, and there is none to take in its place.
     #[error(
-        "the buildpack `{buildpack}` wants the layer `{layer}` in the slug and did not make it"
+        "the buildpack `{buildpack}` wants the layer `{layer}` in the slug and did not make it: {why}"
     )]
     LayerMissing {
         /// Whose.
         buildpack: BuildpackId,
         /// Its name.
         layer: LayerName,
+        /// Why the last build's is not taken.
+        why: NoContent,
     },
     /// A buildpack made `<layers>/sbom`, which is the platform's.
     #[error("the buildpack `{0}` wrote to `sbom` in its layers folder, which is the platform's")]
@@ -153,12 +160,34 @@ pub enum BuildError {
     },
 }
 
+/// Why a launch layer without content is not the last build's (rule 48).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoContent {
+    /// A cached layer was given back: without its folder the buildpack removed it.
+    Cached,
+    /// The last build had none.
+    NeverMade,
+    /// The last build's is no more in the store, or was compressed in another way.
+    Gone,
+}
+
+impl fmt::Display for NoContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cached => "it is `cache = true` and has no folder",
+            Self::NeverMade => "the last build had none to take in its place",
+            Self::Gone => "the last build's cannot be taken in its place any more",
+        })
+    }
+}
+
 impl BuildError {
     /// What is said of a file in the folder `host` is said of it as the buildpack knows it: below `inside`.
     pub(super) fn seen_at(self, host: &Path, inside: &Path) -> Self {
         match self {
             Self::Toml(error) => Self::Toml(error.seen_at(host, inside)),
             Self::Path(error) => Self::Path(error.seen_at(host, inside)),
+            Self::Sbom(error) => Self::Sbom(error.seen_at(host, inside)),
             other => other,
         }
     }

@@ -12,6 +12,7 @@ use super::context::Context;
 use super::follow::Tail;
 use super::layers::{Layer, build_environment, collect, shown_to_later};
 use super::restore::{Method, Restored, restore};
+use super::sbom::{Kept, Sboms, legacy_warning};
 use super::site::{Job, LAYERS, PLATFORM};
 use super::{BuildError, Event};
 use crate::buildpack::build_toml::BuildToml;
@@ -38,6 +39,8 @@ pub(super) struct Executed {
     pub(super) by: Vec<BuiltBy>,
     /// Processes, labels, slices.
     pub(super) launched: Launched,
+    /// What is in the slug, as its buildpacks say.
+    pub(super) sboms: Sboms,
     /// What the user should know.
     pub(super) warnings: Vec<String>,
 }
@@ -51,6 +54,8 @@ pub(super) struct BuiltBy {
     pub(super) layers: BTreeMap<LayerName, Layer>,
     /// Its `store.toml`, as text.
     pub(super) store: Option<String>,
+    /// The SBOMs of its layers that its next build finds again.
+    pub(super) sboms: Kept,
 }
 
 /// What goes from one build to the next.
@@ -126,16 +131,20 @@ impl Line<'_> {
         if context.site.is_real() && Path::new(LAYERS).join("sbom").exists() {
             return Err(BuildError::SbomFolder(id.clone()));
         }
-        self.meet(buildpack, handed, folder)?;
+        let answer = self.meet(buildpack, handed, folder)?;
         let read = Launch::read(&folder.join("launch.toml"), buildpack.api)?;
         let mut warnings = read.warnings;
+        let launch_bom = read.launch.bom.clone();
         warnings.extend(self.executed.launched.add(id, read.launch));
-        for warning in warnings {
-            progress(Event::Warning(&warning));
-            self.executed.warnings.push(warning);
-        }
         let store = stored(&folder.join("store.toml"))?;
-        let layers = collect(context, cache, buildpack, restored)?;
+        let collected = collect(context, cache, buildpack, restored)?;
+        let sboms = &mut self.executed.sboms;
+        let (sboms, ignored) = sboms.add(folder, buildpack, &collected, &launch_bom)?;
+        warnings.extend(ignored);
+        let bom = [launch_bom, answer.bom].concat();
+        warnings.extend(legacy_warning(folder, id, &bom)?);
+        self.warn(warnings, progress);
+        let layers = collected.layers;
         let shown = shown_to_later(context, cache, id, folder, &layers)?;
         self.earlier_layers.extend(shown);
         let environment = build_environment(cache, id, &layers)?;
@@ -144,8 +153,16 @@ impl Line<'_> {
             buildpack: buildpack.clone(),
             layers,
             store,
+            sboms,
         });
         Ok(())
+    }
+
+    fn warn(&mut self, warnings: Vec<String>, progress: &mut dyn FnMut(Event<'_>)) {
+        for warning in &warnings {
+            progress(Event::Warning(warning));
+        }
+        self.executed.warnings.extend(warnings);
     }
 
     /// `build.toml`: what was met is nobody's any more (rule 30).
@@ -154,7 +171,7 @@ impl Line<'_> {
         buildpack: &Descriptor,
         handed: &BuildpackPlan,
         folder: &Path,
-    ) -> Result<(), BuildError> {
+    ) -> Result<BuildToml, BuildError> {
         let answer = BuildToml::read(&folder.join("build.toml"))?;
         if let Some(name) = answer.wrong_name(handed) {
             return Err(BuildError::Unmet {
@@ -164,7 +181,7 @@ impl Line<'_> {
         }
         let unmet = answer.unmet.iter().map(|unmet| unmet.name.as_str());
         self.remaining.meet(handed, &unmet.collect::<Vec<_>>());
-        Ok(())
+        Ok(answer)
     }
 
     /// Runs `bin/build`; where this machine has no overlays to give, with copies from then on.
@@ -181,8 +198,7 @@ impl Line<'_> {
                 let warning = format!(
                     "cached layers are copied for each build: this machine refuses overlays there ({source})"
                 );
-                progress(Event::Warning(&warning));
-                self.executed.warnings.push(warning);
+                self.warn(vec![warning], progress);
                 self.method = Method::Copy;
                 self.try_run(buildpack, handed, progress)
             }

@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 
 use super::cache::Cache;
 use super::context::Context;
+use super::error::NoContent;
 use super::execute::{BuiltBy, Executed};
 use super::layers::Layer;
 use super::report::{BuiltLayer, Why};
 use super::restore::unusable;
+use super::sbom::Sboms;
 use super::site::LAYERS;
 use super::slices::split;
 use super::source::Source;
-use super::state::{BuildpackState, LayerState};
+use super::state::{BuildpackState, LayerState, State};
 use super::{BuildError, Event};
 use crate::archive::{
     BaseNeeds, ElfFacts, LayerBlob, LayerKind, Modes, Packed, Slug, SlugBuildpack, SlugProcess,
@@ -38,6 +40,8 @@ pub(super) struct Exported {
     packed: BTreeMap<(BuildpackId, LayerName), Packed>,
     /// The tar of the app without its slices.
     pub(super) app: Digest,
+    /// The tar of the SBOMs; none if there are none.
+    pub(super) sbom: Option<Digest>,
 }
 
 struct Exporter<'a> {
@@ -73,6 +77,7 @@ pub(super) fn export(
             exporter.add_layer(&built.buildpack.id, name, layer)?;
         }
     }
+    let sbom = exporter.add_sboms(&executed.sboms)?;
     let app = exporter.add_app(&executed.launched)?;
     let Exporter {
         layers,
@@ -96,6 +101,7 @@ pub(super) fn export(
         report,
         packed,
         app,
+        sbom,
     })
 }
 
@@ -136,10 +142,15 @@ impl Exporter<'_> {
             }
             // Rule 48: a launch layer without content is the last build's, unless it was to be cached.
             (None, Some(old)) if !layer.types.cache && is_usable(old) => (old.clone(), Why::Kept),
-            (None, _) => {
+            (None, old) => {
                 return Err(BuildError::LayerMissing {
                     buildpack: buildpack.clone(),
                     layer: name.clone(),
+                    why: match old {
+                        _ if layer.types.cache => NoContent::Cached,
+                        Some(_) => NoContent::Gone,
+                        None => NoContent::NeverMade,
+                    },
                 });
             }
         };
@@ -196,6 +207,35 @@ impl Exporter<'_> {
         )?)
     }
 
+    /// What the buildpacks say is in the slug, as a layer of its own.
+    fn add_sboms(&mut self, sboms: &Sboms) -> Result<Option<Digest>, BuildError> {
+        let from = self.context.scratch.join("sbom");
+        if !sboms.write_launch(&from)? {
+            return Ok(None);
+        }
+        let tree = Tree {
+            from,
+            to: Path::new(LAYERS).join("sbom/launch"),
+            modes: Modes::Normalized,
+        };
+        let packed = self.pack("sbom", tree)?;
+        let diff_id = packed.layer.diff_id;
+        let why = self.compared(|state| state.sbom, diff_id);
+        self.report
+            .push(reported(None, "sbom", why, Some(&packed.layer)));
+        self.layers.push((LayerKind::Sbom, packed.layer));
+        Ok(Some(diff_id))
+    }
+
+    /// What is packed at each build tells by its digest alone whether it changed.
+    fn compared(&self, of: impl Fn(&State) -> Option<Digest>, new: Digest) -> Why {
+        match of(&self.cache.state) {
+            Some(old) if old == new => Why::Kept,
+            Some(_) => Why::Changed(Change::Written),
+            None => Why::Changed(self.cache.why_made(|old| of(old).is_some())),
+        }
+    }
+
     /// The app's slices and the rest of it; the digest of the rest.
     fn add_app(&mut self, launched: &Launched) -> Result<Digest, BuildError> {
         let slices = split(
@@ -219,11 +259,7 @@ impl Exporter<'_> {
             };
             let packed = self.pack(&name, tree)?;
             let diff_id = packed.layer.diff_id;
-            let why = match self.cache.state.app {
-                Some(old) if old == diff_id => Why::Kept,
-                Some(_) => Why::Changed(Change::Written),
-                None => Why::Changed(self.cache.why_made(|old| old.app.is_some())),
-            };
+            let why = self.compared(|state| state.app, diff_id);
             self.report
                 .push(reported(None, &name, why, Some(&packed.layer)));
             self.layers.push((LayerKind::App, packed.layer));
@@ -269,6 +305,7 @@ fn slug_buildpack(built: &BuiltBy) -> SlugBuildpack {
         id: buildpack.id.clone(),
         version: buildpack.version.clone(),
         api: buildpack.api.to_string(),
+        homepage: buildpack.homepage.clone(),
     }
 }
 
@@ -301,9 +338,12 @@ impl Exported {
         let mut states = BTreeMap::new();
         for built in executed.by {
             let id = built.buildpack.id;
+            let (sboms, is_new) = built.sboms.remember(cache, &id, scratch)?;
+            has_new_roots |= is_new;
             let mut state = BuildpackState {
                 version: built.buildpack.version,
                 store: built.store,
+                sboms,
                 layers: BTreeMap::new(),
             };
             for (name, layer) in built.layers {

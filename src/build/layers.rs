@@ -70,20 +70,45 @@ impl Content {
     }
 }
 
+/// What a build left in its layers folder.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    /// The layers that are for something.
+    pub(super) layers: BTreeMap<LayerName, Layer>,
+    /// Those that have a `<layer>.toml` and are for nothing.
+    ignored: Vec<LayerName>,
+}
+
+impl Collected {
+    /// What each layer that has a `<layer>.toml` is for.
+    pub(super) fn types(&self) -> BTreeMap<LayerName, LayerTypes> {
+        let ignored = self
+            .ignored
+            .iter()
+            .map(|name| (name, LayerTypes::default()));
+        let layers = self.layers.iter().map(|(name, layer)| (name, layer.types));
+        layers
+            .chain(ignored)
+            .map(|(name, types)| (name.clone(), types))
+            .collect()
+    }
+}
+
 /// Reads what a build left in its layers folder (rules 32-34).
 pub(super) fn collect(
     context: &Context<'_>,
     cache: &Cache,
     buildpack: &Descriptor,
     restored: &Restored,
-) -> Result<BTreeMap<LayerName, Layer>, BuildError> {
-    let mut layers = BTreeMap::new();
+) -> Result<Collected, BuildError> {
+    let mut collected = Collected::default();
     for (name, file) in metadata_files(&restored.folder, &buildpack.id)? {
         let Some(metadata) = LayerMetadata::read(&file)? else {
             continue;
         };
         if !metadata.types().any() {
             ignore(context, &restored.folder.join(name.as_str()))?;
+            collected.ignored.push(name);
             continue;
         }
         let text = toml::to_string(&metadata.without_types())
@@ -94,16 +119,14 @@ pub(super) fn collect(
         if let Some(content) = content.as_mut().filter(|_| types.launch || types.build) {
             content.settle(cache, &name, &context.scratch)?;
         }
-        layers.insert(
-            name,
-            Layer {
-                types,
-                metadata: text,
-                content,
-            },
-        );
+        let layer = Layer {
+            types,
+            metadata: text,
+            content,
+        };
+        collected.layers.insert(name, layer);
     }
-    Ok(layers)
+    Ok(collected)
 }
 
 /// `<layer>.toml` for each layer, by its name.

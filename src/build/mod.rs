@@ -25,6 +25,7 @@ mod reference;
 mod report;
 mod request;
 mod restore;
+mod sbom;
 mod site;
 mod slices;
 mod slug_toml;
@@ -46,7 +47,7 @@ use export::Exported;
 use source::Source;
 use state::{MadeFor, State};
 
-pub use error::BuildError;
+pub use error::{BuildError, NoContent};
 pub use plan::plan;
 pub use reference::{BadReference, Reference};
 pub use report::{
@@ -143,6 +144,7 @@ fn remember(
     let scratch = cache.scratch().to_owned();
     let (buildpacks, has_new_roots) = exported.remember(&cache, executed, &scratch)?;
     state.app = Some(exported.app);
+    state.sbom = exported.sbom;
     state.buildpacks = buildpacks;
     cache.commit(&state, has_new_roots)?;
     Ok(())

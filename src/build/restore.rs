@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use super::cache::Cache;
 use super::context::Context;
+use super::sbom;
 use super::site::LAYERS;
 use super::state::LayerState;
 use super::tree::{Index, copy_tree, flatten};
@@ -85,6 +86,7 @@ pub(super) fn restore(
     let Some(state) = cache.state.buildpacks.get(buildpack) else {
         return Ok(restored);
     };
+    let mut with_sbom = Vec::new();
     for (name, layer) in &state.layers {
         let what = decide(layer, cache.has_roots(&layer.roots, name.as_str()), || {
             let request = context.request;
@@ -104,8 +106,15 @@ pub(super) fn restore(
         let file = restored.folder.join(format!("{name}.toml"));
         write_unsynced(&file, layer.metadata.as_bytes(), 0o644)?;
         site.give(&file)?;
+        with_sbom.push(name);
         if what == Restore::Content {
             restored.add_content(cache, name, layer, method)?;
+        }
+    }
+    if let Some(root) = &state.sboms {
+        let layers = with_sbom.into_iter();
+        for file in sbom::restore(&cache.root(root), layers, &restored.folder)? {
+            site.give(&file)?;
         }
     }
     if let Some(text) = &state.store {

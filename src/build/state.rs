@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) missing: Vec<Digest>,
     /// The tar of the app.
     pub(super) app: Option<Digest>,
+    /// The tar of the SBOMs.
+    pub(super) sbom: Option<Digest>,
     /// What each buildpack left.
     pub(super) buildpacks: BTreeMap<BuildpackId, BuildpackState>,
 }
@@ -54,6 +56,8 @@ pub(super) struct BuildpackState {
     pub(super) version: String,
     /// Its `store.toml`, as text: JSON has no dates.
     pub(super) store: Option<String>,
+    /// The SBOMs of its layers: the name of a folder in `roots/`.
+    pub(super) sboms: Option<String>,
     /// Its layers.
     pub(super) layers: BTreeMap<LayerName, LayerState>,
 }
@@ -144,7 +148,13 @@ impl State {
             .buildpacks
             .values()
             .flat_map(|buildpack| buildpack.layers.values());
-        layers.flat_map(|layer| layer.roots.iter().map(String::as_str))
+        let sboms = self
+            .buildpacks
+            .values()
+            .filter_map(|buildpack| buildpack.sboms.as_deref());
+        layers
+            .flat_map(|layer| layer.roots.iter().map(String::as_str))
+            .chain(sboms)
     }
 }
 
@@ -172,12 +182,13 @@ mod tests {
         let buildpack = BuildpackState {
             version: "1.0".to_owned(),
             store: None,
+            sboms: Some("1".to_owned()),
             layers: BTreeMap::from([("venv".parse().unwrap(), layer)]),
         };
         state.buildpacks.insert("a/b".parse().unwrap(), buildpack);
         state.write(&path).unwrap();
         assert!(matches!(State::read(&path).unwrap(), ReadState::Read(read) if read == state));
-        assert_eq!(state.roots().collect::<Vec<_>>(), ["0"]);
+        assert_eq!(state.roots().collect::<Vec<_>>(), ["0", "1"]);
         for bad in ["{", "{\"schema\": 1}", "{\"schema\": 2, \"more\": 0}", ""] {
             write_atomic(&path, bad.as_bytes(), 0o600).unwrap();
             assert!(

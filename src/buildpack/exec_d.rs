@@ -17,15 +17,17 @@ use crate::sys::{At as _, PathError};
 pub struct Prepare {
     /// The programs, in the order in which they run.
     pub exec_d: Vec<PathBuf>,
+    /// The app's folder, where they run, wherever the process itself does.
+    pub app: PathBuf,
 }
 
 /// Runs each program in the app's folder with the environment so far; what it writes to descriptor 3,
 /// a flat TOML table of strings, is set for the next one and for the process.
 pub fn prepare(value: serde_json::Value, program: &mut Program) -> Result<(), String> {
-    let Prepare { exec_d } =
+    let Prepare { exec_d, app } =
         serde_json::from_value(value).map_err(|error| format!("exec.d: {error}"))?;
     for path in exec_d {
-        let set = run(&path, program)?;
+        let set = run(&path, &app, program)?;
         program.env.extend(
             set.into_iter()
                 .map(|(name, value)| (name.into(), value.into())),
@@ -34,9 +36,9 @@ pub fn prepare(value: serde_json::Value, program: &mut Program) -> Result<(), St
     Ok(())
 }
 
-fn run(path: &Path, program: &Program) -> Result<BTreeMap<String, String>, String> {
+fn run(path: &Path, app: &Path, program: &Program) -> Result<BTreeMap<String, String>, String> {
     let name = path.display();
-    let ran = output_fd::run(path, &program.env, &program.cwd)
+    let ran = output_fd::run(path, &program.env, app)
         .map_err(|error| format!("exec.d: could not run `{name}`: {error}"))?;
     if !ran.status.success() {
         return Err(format!("exec.d: `{name}` failed ({})", ran.status));
@@ -122,13 +124,14 @@ mod tests {
         let mut program = Program {
             argv: vec!["x".into()],
             env,
-            cwd: "/usr".into(),
+            cwd: "/".into(),
         };
-        prepare(serde_json::json!({ "exec_d": paths }), &mut program).map(|()| program)
+        let value = serde_json::json!({ "exec_d": paths, "app": "/usr" });
+        prepare(value, &mut program).map(|()| program)
     }
 
     #[test]
-    fn rule_56_each_program_sees_what_the_one_before_it_set() {
+    fn rule_56_each_program_runs_in_the_apps_folder_and_sees_what_the_one_before_it_set() {
         let first = r#"printf 'A = "%s new"\nB = "%s"\n' "$A" "$PWD" >&3"#;
         let program = check(&[first, r#"printf 'C = "%s"\n' "$A" >&3"#]).unwrap();
         let value = |name: &str| {

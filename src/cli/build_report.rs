@@ -59,6 +59,7 @@ pub(crate) fn word(error: BuildError) -> Failure {
         BuildError::Unmet { .. }
         | BuildError::LayerName { .. }
         | BuildError::LayerMissing { .. }
+        | BuildError::Sbom(_)
         | BuildError::SbomFolder(_)
         | BuildError::Follow { .. } => what.hint("this is a fault of the buildpack: its author should know"),
         BuildError::PathTaken(_) => what.hint("`--isolation none` is for machines that are thrown away; build without it here"),

@@ -83,6 +83,7 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<(String, u64)>) -> Result<()
 fn holds(kind: &LayerKind) -> String {
     match kind {
         LayerKind::Buildpack { buildpack, layer } => format!("{buildpack}: {layer}"),
+        LayerKind::Sbom => "sbom".to_owned(),
         LayerKind::App => "app".to_owned(),
     }
 }

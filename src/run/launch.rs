@@ -20,6 +20,7 @@ use crate::archive::SlugProcess;
 use crate::archive::check_base;
 use crate::archive::read_image;
 use crate::archive::unpack;
+use crate::buildpack::Api;
 use crate::buildpack::command::UserArguments;
 use crate::buildpack::command::words;
 use crate::buildpack::exec_d;
@@ -157,7 +158,11 @@ impl Loaded {
         let slug = read_image(store, &digest)?;
         let _no_garbage_collection = store.hold()?;
         let mut unpacked = Vec::new();
-        for (kind, blob) in &slug.layers {
+        let seen = slug
+            .layers
+            .iter()
+            .filter(|(kind, _)| *kind != LayerKind::Sbom);
+        for (kind, blob) in seen {
             unpacked.push((kind.clone(), unpack(store, blob, progress)?));
         }
         let layers = launch_layers(&slug, &unpacked)?;
@@ -224,14 +229,16 @@ impl Loaded {
                 |process| self.working_dir(process),
             ),
         };
-        let prepare = serde_json::json!({ "exec_d": exec_d });
+        let has_exec_d = !exec_d.is_empty();
+        let app = self.slug.app.path().to_owned();
+        let prepare = serde_json::json!(exec_d::Prepare { exec_d, app });
         Ok(Spec {
             mounts: self.mounts.clone(),
             network: Network::Host,
             uid: self.uid,
             program,
             terminal: false,
-            prepare: (!exec_d.is_empty()).then_some(prepare),
+            prepare: has_exec_d.then_some(prepare),
         })
     }
 
@@ -275,12 +282,7 @@ impl Loaded {
         let argv = match (command, process) {
             (Command::Direct(argv), _) => argv.clone(),
             (Command::Type(_, user), Some(process)) => {
-                // A process that is not direct is of a Buildpack API below 0.9.
-                let how = if process.direct {
-                    UserArguments::Replace
-                } else {
-                    UserArguments::Append
-                };
+                let how = self.user_arguments(process);
                 let argv = words(&process.command, &process.args, user, how);
                 if process.direct || argv.first().is_none_or(|program| program.is_empty()) {
                     argv
@@ -310,6 +312,18 @@ impl Loaded {
             .working_dir
             .as_ref()
             .map_or_else(|| app.to_owned(), |folder| app.join(folder))
+    }
+
+    /// Before Buildpack API 0.9 they are added, whether or not a shell starts the process; a command of several words is newer.
+    fn user_arguments(&self, process: &SlugProcess) -> UserArguments {
+        let mut buildpacks = self.slug.buildpacks.iter();
+        let by = buildpacks.find(|buildpack| buildpack.id == process.buildpack);
+        let api = by.and_then(|by| by.api.parse::<Api>().ok());
+        if process.command.len() > 1 || api.is_none_or(Api::has_command_lists) {
+            UserArguments::Replace
+        } else {
+            UserArguments::Append
+        }
     }
 
     /// `profile.d/*` and `profile.d/<type>/*` of every layer, by their paths inside.

@@ -66,6 +66,7 @@ impl Place {
                 id: buildpack,
                 version: "0.1.0".to_owned(),
                 api: "0.10".to_owned(),
+                homepage: None,
             }],
             target: host_target().unwrap(),
             base: BaseNeeds::default(),

@@ -12,6 +12,8 @@ mod build_apps;
 mod cache;
 mod cli;
 mod contract;
+mod contract_launch;
+mod contract_sbom;
 mod detect;
 mod readonly;
 mod release_run;

@@ -9,9 +9,11 @@ use std::path::PathBuf;
 use expect_test::{Expect, expect};
 use slug::archive::{BadImage, BaseMismatch, Refusal, Unpackable};
 use slug::build::BuildError;
+use slug::build::NoContent;
 use slug::buildpack::descriptor::DescriptorError;
 use slug::buildpack::detection::{GroupVerdict, MemberVerdict, Verdict};
 use slug::buildpack::order::OrderError;
+use slug::buildpack::sbom::SbomError;
 use slug::ident::Digest;
 use slug::layer::toml_file;
 use slug::release::{Ineligible, MissingVar, ReleaseError};
@@ -781,8 +783,10 @@ fn of_builds() {
             },
             BuildError::LayerMissing {
                 buildpack: id(),
-                layer: parsed("venv")
+                layer: parsed("venv"),
+                why: NoContent::NeverMade
             },
+            BuildError::Sbom(SbomError::Extension(path())),
             BuildError::SbomFolder(id()),
             BuildError::PathTaken(PathBuf::from("/workspace")),
             BuildError::Follow {
@@ -919,7 +923,12 @@ fn of_builds() {
             hint: this is a fault of the buildpack: its author should know
             [exit 1]
 
-            error: the buildpack `slug/python` wants the layer `venv` in the slug and did not make it
+            error: the buildpack `slug/python` wants the layer `venv` in the slug and did not make it: the last build had none to take in its place
+            unchanged: no slug was made; the cache of earlier builds is as it was
+            hint: this is a fault of the buildpack: its author should know
+            [exit 1]
+
+            error: `/var/lib/slug/some/file` is no SBOM of a known format (expected `.sbom.cdx.json`, `.sbom.spdx.json` or `.sbom.syft.json`)
             unchanged: no slug was made; the cache of earlier builds is as it was
             hint: this is a fault of the buildpack: its author should know
             [exit 1]
@@ -965,6 +974,7 @@ fn of_builds() {
             BuildError::Unmet { .. },
             BuildError::LayerName { .. },
             BuildError::LayerMissing { .. },
+            BuildError::Sbom(_),
             BuildError::SbomFolder(_),
             BuildError::PathTaken(_),
             BuildError::Follow { .. },

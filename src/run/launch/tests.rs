@@ -39,6 +39,7 @@ fn loaded_at(folder: &Path, app: AppFolder) -> Loaded {
             id: "a/b".parse().unwrap(),
             version: "1".into(),
             api: "0.10".into(),
+            homepage: None,
         }],
         target: Target {
             os,
@@ -194,7 +195,7 @@ fn the_environment_is_config_then_slugs_own_then_the_layers_of_that_type() {
     assert_eq!(other.program.cwd, Path::new("/workspace/sub"));
     assert_eq!(
         spec.prepare,
-        Some(serde_json::json!({ "exec_d": ["/layers/a_b/venv/exec.d/a"] }))
+        Some(serde_json::json!({ "exec_d": ["/layers/a_b/venv/exec.d/a"], "app": "/workspace" }))
     );
 }
 
