@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
+use crate::ident::nearest;
 use crate::ident::{AppName, EnvKey, ProcessType};
 use crate::layer::TomlError;
 use crate::layer::toml_file;
@@ -175,11 +176,11 @@ fn unknown_key(text: &str, key: &str) -> String {
         ["process", _, "check", _] => &CHECK_KEYS,
         _ => &PROCESS_KEYS,
     };
-    match known.iter().min_by_key(|name| distance(last, name)) {
-        Some(nearest) if distance(last, nearest) <= 3 => {
+    match nearest(last, known.iter().copied()) {
+        Some(nearest) => {
             format!("slug.toml{place}: the key `{key}` is unknown (did you mean `{nearest}`?)")
         }
-        _ => format!(
+        None => format!(
             "slug.toml{place}: the key `{key}` is unknown (known are {})",
             known.join(", ")
         ),
@@ -204,22 +205,6 @@ fn place_of(text: &str, parts: &[&str]) -> Option<(usize, usize)> {
         .count()
         + 1;
     Some((before.matches('\n').count() + 1, column))
-}
-
-/// How many letters must be put in, left out or replaced (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, letter) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, other_letter) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other_letter);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]

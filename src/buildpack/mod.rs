@@ -14,6 +14,7 @@ pub mod exec_env;
 #[cfg(test)]
 mod hostile;
 pub mod launch;
+pub mod lint;
 pub mod order;
 pub mod plan;
 pub mod sbom;

@@ -6,12 +6,14 @@
 mod digest;
 mod env_key;
 mod name;
+mod nearest;
 mod release_version;
 mod shown;
 
 pub use digest::{BadDigest, DIGEST_PREFIX_MIN, Digest, DigestPrefix};
 pub use env_key::{BadEnvKey, EnvKey};
 pub use name::{AppName, BadName, BuildpackId, Instance, LayerName, ProcessType};
+pub use nearest::nearest;
 pub use release_version::{BadReleaseVersion, ReleaseVersion};
 #[cfg(test)]
 pub(crate) use shown::acts_on_terminal;

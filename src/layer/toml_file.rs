@@ -94,15 +94,38 @@ pub fn parse_bytes<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<T, 
 
 /// An error about the place `offset` (in bytes) of `text`.
 pub fn wrong(text: &str, path: &Path, offset: usize, message: String) -> TomlError {
-    let before = text.get(..offset).unwrap_or(text);
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let Place { line, column, text } = Place::of(text, offset);
     TomlError::Wrong(Box::new(WrongToml {
         path: path.to_owned(),
-        line: before.matches('\n').count() + 1,
-        column: before[start..].chars().count() + 1,
-        text: text[start..].lines().next().unwrap_or("").to_owned(),
+        line,
+        column,
+        text: text.to_owned(),
         message,
     }))
+}
+
+/// A place in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// From one.
+    pub line: usize,
+    /// In characters, from one.
+    pub column: usize,
+    /// The line itself.
+    pub text: &'a str,
+}
+
+impl<'a> Place<'a> {
+    /// The place of an offset in bytes.
+    pub fn of(text: &'a str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Self {
+            line: before.matches('\n').count() + 1,
+            column: before[start..].chars().count() + 1,
+            text: text[start..].lines().next().unwrap_or(""),
+        }
+    }
 }
 
 /// Writes a file that programs of this build read: nobody needs it after a power cut.
