@@ -106,6 +106,8 @@ pub(crate) enum Command {
     Doctor,
     /// List the built-in buildpacks
     Buildpacks,
+    /// For those who write buildpacks: begin, check, test and export one
+    Buildpack(super::buildpack::args::Buildpack),
     /// Print a completion script
     Completions(Completions),
 }

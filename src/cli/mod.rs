@@ -6,6 +6,7 @@ mod build;
 mod build_report;
 mod build_request;
 mod build_talk;
+mod buildpack;
 mod completions;
 mod config;
 mod control;
@@ -68,6 +69,7 @@ fn run(settings: &Settings, command: &Command) -> Result<u8, Failure> {
         Command::Gc(typed) => gc::run(settings, typed),
         Command::Doctor => doctor::run(settings),
         Command::Buildpacks => build::list_buildpacks(settings).map(|()| 0),
+        Command::Buildpack(typed) => buildpack::run(settings, typed),
         Command::Completions(typed) => completions::run(typed).map(|()| 0),
     }
 }

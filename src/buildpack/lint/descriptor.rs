@@ -135,7 +135,12 @@ fn check_id(page: &mut Page, buildpack: &DeTable<'_>) {
         page.error(at, Rule::ID, format!("the id `{id}` is reserved"), fix);
     } else if id.parse::<BuildpackId>().is_err() {
         let fix = "use letters, digits, `.`, `/` and `-` only, with nothing empty beside a `/`";
-        page.error(at, Rule::ID, format!("`{id}` is not the id of a buildpack"), fix);
+        page.error(
+            at,
+            Rule::ID,
+            format!("`{id}` is not the id of a buildpack"),
+            fix,
+        );
     }
 }
 
@@ -169,7 +174,12 @@ fn check_exec_env(page: &mut Page, buildpack: &DeTable<'_>, known: &Known) {
     };
     if let Some(api) = known.api.filter(|api| !api.has_exec_env()) {
         let message = format!("Buildpack API {api} has no `exec-env`: it has no effect");
-        page.warning(key.span(), Rule::EXEC_ENV, message, "state `api = \"0.12\"`, or remove it");
+        page.warning(
+            key.span(),
+            Rule::EXEC_ENV,
+            message,
+            "state `api = \"0.12\"`, or remove it",
+        );
     }
     let mut names: Vec<(&str, Range<usize>)> = texts(buildpack, "exec-env").collect();
     for (table, at) in tables(buildpack, "exec-env") {
@@ -195,12 +205,21 @@ fn check_exec_env(page: &mut Page, buildpack: &DeTable<'_>, known: &Known) {
 fn check_order(page: &mut Page, file: &DeTable<'_>) {
     for other in ["stacks", "targets"] {
         if let (Some(_), Some((key, _))) = (entry(file, "order"), entry(file, other)) {
-            let message = format!("a buildpack with `[[order]]` has no `{other}`: its parts have them");
-            page.error(key.span(), Rule::COMPOSITE, message, format!("remove `{other}`"));
+            let message =
+                format!("a buildpack with `[[order]]` has no `{other}`: its parts have them");
+            page.error(
+                key.span(),
+                Rule::COMPOSITE,
+                message,
+                format!("remove `{other}`"),
+            );
         }
     }
     if let Some((key, value)) = entry(file, "order")
-        && value.get_ref().as_array().is_some_and(|groups| groups.is_empty())
+        && value
+            .get_ref()
+            .as_array()
+            .is_some_and(|groups| groups.is_empty())
     {
         let fix = "add `[[order]]` with `[[order.group]]`, or remove it";
         page.error(key.span(), Rule::COMPOSITE, "the order has no groups", fix);

@@ -126,7 +126,6 @@ fn lint(descriptor: Option<&[u8]>, programs: &[Program], has_package: bool) -> V
     for program in programs {
         findings.extend(program.lint(&known, has_package));
     }
-    findings.sort();
     findings
 }
 

@@ -94,7 +94,9 @@ impl Page {
         self.whole(Severity::Warning, rule, message.into(), fix.into());
     }
 
-    pub(super) fn into_findings(self) -> Vec<Finding> {
+    /// In the order of their places; those about the whole file first.
+    pub(super) fn into_findings(mut self) -> Vec<Finding> {
+        self.findings.sort();
         self.findings
     }
 
@@ -146,10 +148,7 @@ pub(super) fn entry<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> Option<Entry<'
 }
 
 /// The value of that key.
-pub(super) fn value<'t, 'i>(
-    table: &'t DeTable<'i>,
-    key: &str,
-) -> Option<&'t Spanned<DeValue<'i>>> {
+pub(super) fn value<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> Option<&'t Spanned<DeValue<'i>>> {
     entry(table, key).map(|(_, value)| value)
 }
 

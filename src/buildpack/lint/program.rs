@@ -67,9 +67,8 @@ impl Program {
         File::open(&target)
             .and_then(|file| file.take(SCRIPT_BYTES_MAX).read_to_end(&mut bytes))
             .at("read", &path)?;
-        let has_interpreter = shebang(&bytes).is_none_or(|shebang| {
-            Path::new(shebang.program.trim_end_matches('\r')).exists()
-        });
+        let has_interpreter = shebang(&bytes)
+            .is_none_or(|shebang| Path::new(shebang.program.trim_end_matches('\r')).exists());
         found(Found::File {
             executable: metadata.permissions().mode() & 0o111 != 0,
             bytes,
@@ -123,13 +122,7 @@ impl Program {
     }
 }
 
-fn lint_file(
-    page: &mut Page,
-    name: &str,
-    executable: bool,
-    bytes: &[u8],
-    has_interpreter: bool,
-) {
+fn lint_file(page: &mut Page, name: &str, executable: bool, bytes: &[u8], has_interpreter: bool) {
     if !executable {
         let message = format!("{name} is not executable");
         page.whole_error(Rule::PROGRAMS, message, format!("`chmod +x {name}`"));
@@ -142,7 +135,12 @@ fn lint_file(
         Some(script) => script,
         None if bytes.starts_with(BYTE_ORDER_MARK) => {
             let message = "it begins with a byte order mark, so that the kernel sees no `#!`";
-            page.error(0..0, Rule::PROGRAMS, message, "save it as UTF-8 without one");
+            page.error(
+                0..0,
+                Rule::PROGRAMS,
+                message,
+                "save it as UTF-8 without one",
+            );
             return;
         }
         None => {
@@ -180,8 +178,13 @@ impl Shebang<'_> {
 }
 
 fn shebang(bytes: &[u8]) -> Option<Shebang<'_>> {
-    let line = bytes.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let line = std::str::from_utf8(line).ok()?.trim_start_matches([' ', '\t']);
+    let line = bytes
+        .strip_prefix(b"#!")?
+        .split(|byte| *byte == b'\n')
+        .next()?;
+    let line = std::str::from_utf8(line)
+        .ok()?
+        .trim_start_matches([' ', '\t']);
     let (program, argument) = line.split_once([' ', '\t']).unwrap_or((line, ""));
     Some(Shebang {
         program,
@@ -221,7 +224,8 @@ fn lint_script(page: &mut Page, name: &str, script: Shebang<'_>, bytes: &[u8]) {
         && let Some(at) = line_of_code(&text, "exit 1")
         && line_of_code(&text, "exit 100").is_none()
     {
-        let message = "`exit 1` means that the detect itself went wrong, not that the app is for others";
+        let message =
+            "`exit 1` means that the detect itself went wrong, not that the app is for others";
         let fix = "write `exit 100` where the app is not for this buildpack";
         page.warning(at..at, Rule::DETECT, message, fix);
     }
@@ -229,13 +233,13 @@ fn lint_script(page: &mut Page, name: &str, script: Shebang<'_>, bytes: &[u8]) {
 
 /// Is there a `set -e` of any spelling?
 fn stops_at_errors(text: &str, script: Shebang<'_>) -> bool {
-    let has_e = |word: &str| {
-        word.starts_with('-') && !word.starts_with("--") && word.contains('e')
-    };
+    let has_e = |word: &str| word.starts_with('-') && !word.starts_with("--") && word.contains('e');
     let flags = script.argument.split_whitespace();
     flags.clone().any(|word| has_e(word) && word != "-S")
         || text.lines().any(|line| {
-            let mut words = line.split([' ', '\t', ';', '&']).filter(|word| !word.is_empty());
+            let mut words = line
+                .split([' ', '\t', ';', '&'])
+                .filter(|word| !word.is_empty());
             words.any(|word| word == "set") && words.any(|word| has_e(word) || word == "errexit")
         })
 }

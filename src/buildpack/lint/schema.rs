@@ -117,7 +117,8 @@ fn unknown(page: &mut Page, at: std::ops::Range<usize>, name: &str, keys: &[Key]
     } else {
         format!("`[{path}]`")
     };
-    let fix = match nearest(name, known.clone()) {
+    let begins_alike = || known.clone().find(|key| name.get(..4) == key.get(..4));
+    let fix = match nearest(name, known.clone()).or_else(begins_alike) {
         Some(meant) => format!("write `{meant}`, if that is meant"),
         None => format!(
             "remove it, or put it under `[metadata]`; known are {}",

@@ -41,7 +41,12 @@ pub(super) fn check(page: &mut Page, file: &DeTable<'_>, known: &Known) {
                 page.error(at, Rule::STACKS, "this stack has no `id`", fix);
             }
             Some(("*", at)) if texts(stack, "mixins").next().is_some() => {
-                page.error(at, Rule::STACKS, "any stack can have no mixins", "remove `mixins`");
+                page.error(
+                    at,
+                    Rule::STACKS,
+                    "any stack can have no mixins",
+                    "remove `mixins`",
+                );
             }
             _ => {}
         }
@@ -82,17 +87,32 @@ fn check_target(page: &mut Page, target: &DeTable<'_>) {
     if let Some((os, at)) = text(target, "os") {
         if !SYSTEMS.contains(&os) {
             let fix = meant(os, &SYSTEMS);
-            page.error(at, Rule::TARGETS, format!("`{os}` is no operating system"), fix);
+            page.error(
+                at,
+                Rule::TARGETS,
+                format!("`{os}` is no operating system"),
+                fix,
+            );
         } else if os != "linux" {
             let fix = "add a target with `os = \"linux\"`, if it runs there too";
-            page.warning(at, Rule::TARGETS, format!("slug does not build for {os}"), fix);
+            page.warning(
+                at,
+                Rule::TARGETS,
+                format!("slug does not build for {os}"),
+                fix,
+            );
         }
     }
     if let Some((arch, at)) = text(target, "arch")
         && !ARCHITECTURES.contains(&arch)
     {
         let fix = meant(arch, &ARCHITECTURES);
-        page.error(at, Rule::TARGETS, format!("`{arch}` is no architecture"), fix);
+        page.error(
+            at,
+            Rule::TARGETS,
+            format!("`{arch}` is no architecture"),
+            fix,
+        );
     }
     if let Some((key, _)) = entry(target, "variant") {
         if entry(target, "arch-variant").is_some() {
@@ -110,9 +130,18 @@ fn check_target(page: &mut Page, target: &DeTable<'_>) {
                 let fix = "add `name`, the `ID` of /etc/os-release";
                 page.warning(at, Rule::TARGETS, "this distribution has no `name`", fix);
             }
-            Some((name, at)) if name.chars().any(|letter| letter.is_uppercase() || letter == ' ') => {
+            Some((name, at))
+                if name
+                    .chars()
+                    .any(|letter| letter.is_uppercase() || letter == ' ') =>
+            {
                 let message = format!("`{name}` is not what any /etc/os-release has as its `ID`");
-                page.warning(at, Rule::TARGETS, message, "write it as `ID` has it, such as `ubuntu`");
+                page.warning(
+                    at,
+                    Rule::TARGETS,
+                    message,
+                    "write it as `ID` has it, such as `ubuntu`",
+                );
             }
             _ => {}
         }

@@ -58,10 +58,7 @@ const LAUNCH: &[Key] = &[
     ("slices", Kind::Tables(SLICE)),
     ("bom", Kind::Tables(BOM)),
 ];
-const BUILD: &[Key] = &[
-    ("unmet", Kind::Tables(PROVIDE)),
-    ("bom", Kind::Tables(BOM)),
-];
+const BUILD: &[Key] = &[("unmet", Kind::Tables(PROVIDE)), ("bom", Kind::Tables(BOM))];
 const STORE: &[Key] = &[("metadata", Kind::Free)];
 const TYPES: &[Key] = &[
     ("launch", Kind::Bool),
@@ -132,7 +129,11 @@ fn check_folder(folder: &Path, name: &OsStr) -> Vec<Finding> {
     if ["build", "launch", "store", "sbom"].contains(&&*name) {
         let message = format!("no layer can have the name `{name}`: it is the contract's own");
         page.whole_error(Rule::LAYER_NAMES, message, "name the layer otherwise");
-    } else if folder.join(format!("{name}.toml")).symlink_metadata().is_err() {
+    } else if folder
+        .join(format!("{name}.toml"))
+        .symlink_metadata()
+        .is_err()
+    {
         let message = format!("there is no {name}.toml beside this layer: it is thrown away");
         let fix = format!("write {name}.toml with `[types]`, or remove the folder");
         page.whole_warning(Rule::TYPES, message, fix);
@@ -185,7 +186,12 @@ fn check_launch(page: &mut Page, file: &DeTable<'_>, api: Api) {
         for key in ["key", "value"] {
             if entry(label, key).is_none() {
                 let message = format!("this label has no `{key}`");
-                page.error(at.clone(), Rule::LABELS, message, format!("add `{key} = \"…\"`"));
+                page.error(
+                    at.clone(),
+                    Rule::LABELS,
+                    message,
+                    format!("add `{key} = \"…\"`"),
+                );
             }
         }
         if let Some((key, at)) = text(label, "key") {
@@ -216,11 +222,19 @@ fn check_process(page: &mut Page, process: &DeTable<'_>, api: Api, at: std::ops:
         let (found, at) = (command.get_ref(), command.span());
         let is_empty = match (found.as_str(), found.as_array()) {
             (Some(text), _) => text.is_empty(),
-            (_, Some(words)) => words.iter().next().is_none_or(|word| word.get_ref().as_str() == Some("")),
+            (_, Some(words)) => words
+                .iter()
+                .next()
+                .is_none_or(|word| word.get_ref().as_str() == Some("")),
             _ => false,
         };
         if is_empty {
-            page.error(at.clone(), Rule::LAUNCH, "the command is empty", "name a program");
+            page.error(
+                at.clone(),
+                Rule::LAUNCH,
+                "the command is empty",
+                "name a program",
+            );
         }
         if found.is_str() && api.has_command_lists() {
             let message = format!("`command` is a list in Buildpack API {api}");
@@ -233,8 +247,16 @@ fn check_process(page: &mut Page, process: &DeTable<'_>, api: Api, at: std::ops:
         }
     }
     let by_version = [
-        ("direct", !api.has_command_lists(), "remove it: every process is direct since 0.9"),
-        ("working-dir", api.has_working_dir(), "state `api = \"0.8\"` or newer"),
+        (
+            "direct",
+            !api.has_command_lists(),
+            "remove it: every process is direct since 0.9",
+        ),
+        (
+            "working-dir",
+            api.has_working_dir(),
+            "state `api = \"0.8\"` or newer",
+        ),
         ("exec-env", api.has_exec_env(), "state `api = \"0.12\"`"),
     ];
     for (name, is_known, fix) in by_version {
@@ -291,7 +313,11 @@ fn check_sbom(page: &mut Page, extension: &str, formats: &[String]) {
     let Some((format, _)) = SBOM_FORMATS.iter().find(|(_, known)| *known == extension) else {
         let known = SBOM_FORMATS.map(|(_, known)| known);
         let message = format!("`.{extension}` is no ending of an SBOM file");
-        page.whole_error(Rule::SBOM, message, format!("end it in one of {}", known.join(", ")));
+        page.whole_error(
+            Rule::SBOM,
+            message,
+            format!("end it in one of {}", known.join(", ")),
+        );
         return;
     };
     if !formats.iter().any(|known| known == format) {

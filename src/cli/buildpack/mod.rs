@@ -1,0 +1,17 @@
+//! `slug buildpack`: for those who write buildpacks.
+
+pub(crate) mod args;
+mod lint;
+mod new;
+
+use super::report::Failure;
+use super::settings::Settings;
+
+use args::{Buildpack, BuildpackCommand};
+
+pub(crate) fn run(settings: &Settings, typed: &Buildpack) -> Result<u8, Failure> {
+    match &typed.command {
+        BuildpackCommand::New(typed) => new::run(settings, typed),
+        BuildpackCommand::Lint(typed) => lint::run(settings, typed),
+    }
+}
