@@ -72,18 +72,30 @@ fn a_good_buildpack_has_no_findings() {
 #[test]
 fn rule_1_the_api_is_one_that_platforms_know() {
     let text = |api: &str| format!("{api}\n{}", after_head(TARGET).split_once('\n').unwrap().1);
-    check(&text(""), &expect![[r#"
+    check(
+        &text(""),
+        &expect![[r#"
         buildpack.toml:0:0 Error 1: there is no `api` -> add `api = "0.10"` as the first line
-    "#]]);
-    check(&text("api = 0.10"), &expect![[r#"
+    "#]],
+    );
+    check(
+        &text("api = 0.10"),
+        &expect![[r#"
         buildpack.toml:1:7 Error 4: `api` is a number -> write a string: `api = "…"`
-    "#]]);
-    check(&text("api = \"0.6\""), &expect![[r#"
+    "#]],
+    );
+    check(
+        &text("api = \"0.6\""),
+        &expect![[r#"
         buildpack.toml:1:7 Error 1: Buildpack API `0.6` is not supported (supported are 0.7 to 0.12) -> state one of 0.7 to 0.12, and follow what it says
-    "#]]);
-    check(&text("api = \"v1\""), &expect![[r#"
+    "#]],
+    );
+    check(
+        &text("api = \"v1\""),
+        &expect![[r#"
         buildpack.toml:1:7 Error 1: `v1` is not a Buildpack API (expected a version such as `0.10`) -> write two numbers, such as `0.10`
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -91,23 +103,35 @@ fn rules_2_and_3_the_id_and_the_version_are_of_their_form() {
     let text = |id: &str, version: &str| {
         format!("api = \"0.12\"\n[buildpack]\nid = \"{id}\"\nversion = \"{version}\"\n{TARGET}")
     };
-    check(&text("config", "1.0"), &expect![[r#"
+    check(
+        &text("config", "1.0"),
+        &expect![[r#"
         buildpack.toml:3:6 Error 2: the id `config` is reserved -> name it after you: `your-name/config`
         buildpack.toml:4:11 Error 3: the version `1.0` is not of the form X.Y.Z -> write three numbers without leading zeros, such as `0.1.0`
-    "#]]);
-    check(&text("a_b", "1.02.3"), &expect![[r#"
+    "#]],
+    );
+    check(
+        &text("a_b", "1.02.3"),
+        &expect![[r#"
         buildpack.toml:3:6 Error 2: `a_b` is not the id of a buildpack -> use letters, digits, `.`, `/` and `-` only, with nothing empty beside a `/`
         buildpack.toml:4:11 Error 3: the version `1.02.3` is not of the form X.Y.Z -> write three numbers without leading zeros, such as `0.1.0`
-    "#]]);
-    check("api = \"0.12\"\n[buildpack]\n", &expect![[r#"
+    "#]],
+    );
+    check(
+        "api = \"0.12\"\n[buildpack]\n",
+        &expect![[r#"
         buildpack.toml:0:0 Error 2: `[buildpack]` has no `id` -> add `id = "your-name/what-it-is"`: letters, digits, `.`, `/` and `-`
         buildpack.toml:0:0 Error 3: `[buildpack]` has no `version` -> add `version = "0.1.0"`
         buildpack.toml:0:0 Warning 6: no `[[targets]]` say what it runs on: any Linux is taken for granted -> add `[[targets]]` with `os = "linux"`, and `arch` where it matters
-    "#]]);
-    check("api = \"0.12\"\n", &expect![[r#"
+    "#]],
+    );
+    check(
+        "api = \"0.12\"\n",
+        &expect![[r#"
         buildpack.toml:0:0 Error 4: there is no `[buildpack]` -> add `[buildpack]` with `id` and `version`
         buildpack.toml:0:0 Warning 6: no `[[targets]]` say what it runs on: any Linux is taken for granted -> add `[[targets]]` with `os = "linux"`, and `arch` where it matters
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -126,9 +150,12 @@ fn rule_4_an_unknown_key_and_a_value_of_another_type_are_told_with_what_is_meant
             buildpack.toml:14:10 Warning 4: `distributions` is no key of `[targets]`: platforms ignore it -> write `distros`, if that is meant
         "#]],
     );
-    check("api = \"0.10\n", &expect![[r#"
+    check(
+        "api = \"0.10\n",
+        &expect![[r#"
         buildpack.toml:1:12 Error 4: not TOML: invalid basic string, expected `"` -> correct the line: https://toml.io says how TOML is written
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -136,7 +163,9 @@ fn rule_5_a_composite_has_no_programs_and_no_targets() {
     let text = after_head(&format!(
         "{TARGET}[[order]]\n[[order.group]]\nid = \"a_b\"\n[[order.group]]\nid = \"c\"\nversion = \"1\"\n[[order.group]]\nid = \"c\"\nversion = \"2\"\n[[order]]\n"
     ));
-    check(&text, &expect![[r#"
+    check(
+        &text,
+        &expect![[r#"
         buildpack.toml:5:3 Error 5: a buildpack with `[[order]]` has no `targets`: its parts have them -> remove `targets`
         buildpack.toml:8:1 Error 5: this member has no `version` -> add `version = "…"`, as the member's buildpack.toml has it
         buildpack.toml:9:6 Error 2: `a_b` is not the id of a buildpack -> write the member's id as its buildpack.toml has it
@@ -144,7 +173,8 @@ fn rule_5_a_composite_has_no_programs_and_no_targets() {
         buildpack.toml:16:1 Error 5: this group has no members -> add `[[order.group]]` with `id` and `version`
         bin/detect:0:0 Error 5: a buildpack with `[[order]]` has no bin/detect: it is never run -> remove bin/detect, or `[[order]]`
         bin/build:0:0 Error 5: a buildpack with `[[order]]` has no bin/build: it is never run -> remove bin/build, or `[[order]]`
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -162,9 +192,12 @@ fn rules_6_and_7_targets_since_0_10_and_stacks_before() {
             buildpack.toml:13:6 Warning 6: slug does not build for windows -> add a target with `os = "linux"`, if it runs there too
         "#]],
     );
-    check(&after_head(""), &expect![[r#"
+    check(
+        &after_head(""),
+        &expect![[r#"
         buildpack.toml:0:0 Warning 6: no `[[targets]]` say what it runs on: any Linux is taken for granted -> add `[[targets]]` with `os = "linux"`, and `arch` where it matters
-    "#]]);
+    "#]],
+    );
     check(
         &after_head("[[stacks]]\nid = \"*\"\nmixins = [\"x\"]\n[[stacks]]\n"),
         &expect![[r#"
@@ -174,12 +207,18 @@ fn rules_6_and_7_targets_since_0_10_and_stacks_before() {
         "#]],
     );
     let old = |more: &str| after_head(more).replace("0.12", "0.9");
-    check(&old(""), &expect![[r#"
+    check(
+        &old(""),
+        &expect![[r#"
         buildpack.toml:0:0 Error 7: no `[[stacks]]` say what it runs on, which Buildpack API 0.9 wants -> add `[[stacks]]` with `id = "*"`, or state `api = "0.10"` and `[[targets]]`
-    "#]]);
-    check(&old(TARGET), &expect![[r#"
+    "#]],
+    );
+    check(
+        &old(TARGET),
+        &expect![[r#"
         buildpack.toml:5:3 Warning 6: Buildpack API 0.9 has no `targets` -> state `api = "0.10"`, or write `[[stacks]]`
-    "#]]);
+    "#]],
+    );
     check(&old("[[stacks]]\nid = \"*\"\n"), &expect![]);
 }
 
@@ -228,25 +267,49 @@ fn check_program(name: &'static str, text: &str, expected: &Expect) {
 
 #[test]
 fn rule_5_programs_can_be_executed() {
-    check_program("bin/build", "#!/bin/sh\r\nset -e\r\n", &expect![[r#"
+    check_program(
+        "bin/build",
+        "#!/bin/sh\r\nset -e\r\n",
+        &expect![[r#"
         bin/build:1:10 Error 5: lines end in CR LF: the shell takes the CR as part of its words -> `sed -i 's/\r$//' bin/build`, and `bin/build text eol=lf` in .gitattributes
-    "#]]);
-    check_program("bin/build", "\u{feff}#!/bin/sh\nset -e\n", &expect![[r#"
+    "#]],
+    );
+    check_program(
+        "bin/build",
+        "\u{feff}#!/bin/sh\nset -e\n",
+        &expect![[r#"
         bin/build:1:1 Error 5: it begins with a byte order mark, so that the kernel sees no `#!` -> save it as UTF-8 without one
-    "#]]);
-    check_program("bin/build", "echo\n", &expect![[r#"
+    "#]],
+    );
+    check_program(
+        "bin/build",
+        "echo\n",
+        &expect![[r#"
         bin/build:1:1 Error 5: it is neither a program nor a script: there is no `#!` -> begin with a line such as `#!/usr/bin/env bash`
-    "#]]);
-    check_program("bin/build", "#!sh\n", &expect![[r#"
+    "#]],
+    );
+    check_program(
+        "bin/build",
+        "#!sh\n",
+        &expect![[r#"
         bin/build:1:1 Error 5: `#!sh` names no program by its whole path -> write `#!/usr/bin/env` and the name of the program
         bin/build:1:1 Warning -: a command that fails does not end the build -> add `set -eu` (in bash: `set -euo pipefail`) below the first line
-    "#]]);
-    check_program("bin/build", "#!/no/such/program\n", &expect![[r#"
+    "#]],
+    );
+    check_program(
+        "bin/build",
+        "#!/no/such/program\n",
+        &expect![[r#"
         bin/build:1:1 Warning 5: `/no/such/program` is not on this machine -> name a program that every build image has, such as `/bin/sh` or `/usr/bin/env`
-    "#]]);
-    check_program("bin/build", "#!/usr/bin/env bash\necho\n", &expect![[r#"
+    "#]],
+    );
+    check_program(
+        "bin/build",
+        "#!/usr/bin/env bash\necho\n",
+        &expect![[r#"
         bin/build:1:1 Warning -: a command that fails does not end the build -> add `set -eu` (in bash: `set -euo pipefail`) below the first line
-    "#]]);
+    "#]],
+    );
     check_program("bin/build", "\u{7f}ELF", &expect![]);
     check_program(
         "bin/detect",
@@ -299,7 +362,8 @@ fn rule_5_links_and_modes_of_programs() {
     "#]].assert_eq(&shown(&missing.lint(&Known::default(), false)));
     expect![[r#"
         bin/detect:0:0 Warning 5: bin/detect is not there yet -> run `./package`, which makes it
-    "#]].assert_eq(&shown(&missing.lint(&Known::default(), true)));
+    "#]]
+    .assert_eq(&shown(&missing.lint(&Known::default(), true)));
     assert_eq!(
         shown(&missing.lint(
             &Known {
@@ -361,7 +425,10 @@ fn rules_33_and_34_layers_say_what_they_are_for_under_types() {
         ("sbom/", ""),
         ("e.toml", "[types"),
     ];
-    check_written("0.10", &files, &expect![[r#"
+    check_written(
+        "0.10",
+        &files,
+        &expect![[r#"
         a.toml:1:1 Error 33: `launch` at the top has no effect -> put it under `[types]`
         b.toml:2:10 Error 4: `types.launch` is an integer -> write `launch = true` or `launch = false`
         b.toml:3:1 Warning 4: `launhc` is no key of `[types]`: platforms ignore it -> write `launch`, if that is meant
@@ -370,7 +437,8 @@ fn rules_33_and_34_layers_say_what_they_are_for_under_types() {
         e.toml:1:7 Error 4: not TOML: unclosed table, expected `]` -> correct the line: https://toml.io says how TOML is written
         launch:0:0 Error 34: no layer can have the name `launch`: it is the contract's own -> name the layer otherwise
         sbom:0:0 Error 34: no layer can have the name `sbom`: it is the contract's own -> name the layer otherwise
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -378,7 +446,10 @@ fn rules_35_to_38_processes_are_of_the_form_of_their_api() {
     let text = "[[processes]]\ntype = \"web\"\ncommand = \"a\"\ndirect = true\ndefault = true\nexec-env = [\"x\"]\n\
         [[processes]]\ntype = \"web\"\ncommand = [\"a\"]\ndefault = true\nworking-dir = \"x\"\n\
         [[processes]]\ntype = \"a b\"\ncommand = []\n[[processes]]\n[[labels]]\nkey = \"a\"\nvalue = \"1\"\n[[labels]]\nkey = \"a\"\n[[slice]]\n[[bom]]\nname = \"x\"\n";
-    check_written("0.10", &[("launch.toml", text)], &expect![[r#"
+    check_written(
+        "0.10",
+        &[("launch.toml", text)],
+        &expect![[r#"
         launch.toml:3:11 Error 35: `command` is a list in Buildpack API 0.10 -> write `["program", "argument"]`, or `["bash", "-c", "…"]` for a line of shell
         launch.toml:4:1 Error 35: `direct` is no key of a process in Buildpack API 0.10 -> remove it: every process is direct since 0.9
         launch.toml:6:1 Warning 35: `exec-env` is no key of a process in Buildpack API 0.10 -> state `api = "0.12"`
@@ -392,8 +463,12 @@ fn rules_35_to_38_processes_are_of_the_form_of_their_api() {
         launch.toml:20:7 Error 38: the label `a` is there twice: the last one counts -> remove one of them
         launch.toml:21:3 Warning 4: `slice` is no key of this file: platforms ignore it -> write `slices`, if that is meant
         launch.toml:22:3 Warning 39: `bom` is deprecated since Buildpack API 0.7 -> write an SBOM file instead, such as `launch.sbom.cdx.json`
-    "#]]);
-    check_written("0.7", &[("launch.toml", text)], &expect![[r#"
+    "#]],
+    );
+    check_written(
+        "0.7",
+        &[("launch.toml", text)],
+        &expect![[r#"
         launch.toml:6:1 Warning 35: `exec-env` is no key of a process in Buildpack API 0.7 -> state `api = "0.12"`
         launch.toml:7:1 Error 36: more than one process is the default -> keep `default = true` in one of them
         launch.toml:8:8 Error 37: the process `web` is there twice: the last one counts -> remove one of them
@@ -408,7 +483,8 @@ fn rules_35_to_38_processes_are_of_the_form_of_their_api() {
         launch.toml:20:7 Error 38: the label `a` is there twice: the last one counts -> remove one of them
         launch.toml:21:3 Warning 4: `slice` is no key of this file: platforms ignore it -> write `slices`, if that is meant
         launch.toml:22:3 Warning 39: `bom` is deprecated since Buildpack API 0.7 -> write an SBOM file instead, such as `launch.sbom.cdx.json`
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -423,11 +499,15 @@ fn rules_30_38_and_39_the_other_files_of_a_build() {
         ("launch.sbom.spdx.json", "{}"),
         ("a.sbom.json", "{}"),
     ];
-    check_written("0.10", &files, &expect![[r#"
+    check_written(
+        "0.10",
+        &files,
+        &expect![[r#"
         a.sbom.json:0:0 Error 39: `.json` is no ending of an SBOM file -> end it in one of cdx.json, spdx.json, syft.json
         build.toml:1:1 Error 30: this entry has no `name` -> write the name of an entry of the buildpack plan
         build.toml:2:1 Error 30: this entry has no `name` -> write the name of an entry of the buildpack plan
         launch.sbom.cdx.json:0:0 Error 39: buildpack.toml does not announce SBOM files of `application/vnd.cyclonedx+json` -> add `application/vnd.cyclonedx+json` to `sbom-formats` in buildpack.toml
         store.toml:1:2 Warning 4: `metadat` is no key of this file: platforms ignore it -> write `metadata`, if that is meant
-    "#]]);
+    "#]],
+    );
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use slug::buildpack::lint::{self, Finding, Severity};
+use slug::ident::marked;
 
 use super::args::Lint;
-use crate::cli::build_report::marked;
 use crate::cli::report::{Failure, exit};
 use crate::cli::settings::Settings;
 use crate::cli::ui::Text;
