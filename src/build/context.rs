@@ -175,6 +175,9 @@ impl<'a> Context<'a> {
 fn write_platform(platform: &Path, user: &Env) -> Result<(), PathError> {
     let folder = platform.join("env");
     fs::create_dir_all(&folder).at("create the folder", &folder)?;
+    // Also if it stays empty: a platform without it fetches nothing for anybody (spec/buildpack-api.md).
+    let artifacts = platform.join("artifacts");
+    fs::create_dir(&artifacts).at("create the folder", &artifacts)?;
     for (name, value) in user {
         write_unsynced(&folder.join(name), value.as_bytes(), 0o644)?;
     }

@@ -13,6 +13,7 @@ use super::site::{DETECT, Ended, Job, PLATFORM};
 use super::{BuildError, Event};
 use crate::buildpack::descriptor::Descriptor;
 use crate::buildpack::detection::{self, Detected, Purpose, Ran, Refused, Verdict};
+use crate::buildpack::lint::Written;
 use crate::buildpack::order::expand;
 use crate::buildpack::plan::BuildPlan;
 use crate::ident::BuildpackId;
@@ -38,14 +39,20 @@ pub(super) fn detect(
         let ids: Vec<BuildpackId> = buildpacks.iter().map(|one| one.id.clone()).collect();
         progress(Event::Detecting(&ids));
         let ran = run_at_once(context, first, buildpacks)?;
-        first += buildpacks.len();
-        for (buildpack, ran) in ids.iter().zip(&ran) {
+        for ((number, buildpack), ran) in (first..).zip(buildpacks).zip(&ran) {
             progress(Event::DetectOutput {
-                buildpack,
+                buildpack: &buildpack.id,
                 failed: matches!(ran.verdict, Verdict::Failed { .. } | Verdict::Error(_)),
                 output: &ran.output,
             });
+            let (host, here) = folders(context, number);
+            let plan = context.site.written(&host, &here).join("plan.toml");
+            progress(Event::Wrote {
+                buildpack,
+                what: Written::Plan(&plan),
+            });
         }
+        first += buildpacks.len();
         Ok(ran)
     });
     detected.map_err(|refused| match refused {
@@ -86,13 +93,21 @@ fn run_at_once(
     })
 }
 
+/// The own folder of a detect, on this machine and inside.
+fn folders(context: &Context<'_>, number: usize) -> (PathBuf, PathBuf) {
+    let number = number.to_string();
+    (
+        context.scratch.join("detect").join(&number),
+        Path::new(DETECT).join(&number),
+    )
+}
+
 fn prepare<'a>(
     context: &Context<'_>,
     buildpack: &'a Descriptor,
     number: usize,
 ) -> Result<Prepared<'a>, BuildError> {
-    let host = context.scratch.join("detect").join(number.to_string());
-    let here = Path::new(DETECT).join(number.to_string());
+    let (host, here) = folders(context, number);
     context.site.make_writable(&host)?;
     let plan_file = host.join("plan.toml");
     fs::File::create_new(&plan_file).at("create", &plan_file)?;

@@ -19,6 +19,7 @@ use crate::buildpack::build_toml::BuildToml;
 use crate::buildpack::descriptor::Descriptor;
 use crate::buildpack::detection::Detected;
 use crate::buildpack::launch::{Launch, Launched};
+use crate::buildpack::lint::Written;
 use crate::buildpack::plan::{BuildpackPlan, Remaining};
 use crate::buildpack::store_toml::StoreToml;
 use crate::ident::LayerName;
@@ -113,6 +114,10 @@ impl Line<'_> {
     ) -> Result<(), BuildError> {
         let handed = self.remaining.of(&buildpack.id);
         let restored = self.run(buildpack, &handed, progress)?;
+        progress(Event::Wrote {
+            buildpack,
+            what: Written::Layers(&restored.folder),
+        });
         let inside = Path::new(LAYERS).join(buildpack.id.folder());
         let heard = self.hear(buildpack, &handed, &restored, progress);
         heard.map_err(|error| error.seen_at(&restored.folder, &inside))

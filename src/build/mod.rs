@@ -26,6 +26,7 @@ mod report;
 mod request;
 mod restore;
 mod sbom;
+mod shell;
 mod site;
 mod slices;
 mod slug_toml;
@@ -53,7 +54,9 @@ pub use reference::{BadReference, Reference};
 pub use report::{
     Built, BuiltLayer, BuiltProcess, FoundEvidence, Phase, Planned, PlannedBuildpack, Why,
 };
-pub use request::{BuildRequest, BuiltIns, Event, Isolation, OrderRequest};
+pub use request::{
+    BuildRequest, BuildpackProgram, BuiltIns, Event, Isolation, OrderRequest, ShellRequest,
+};
 
 /// The app that the `slug.toml` of a folder names.
 pub fn app_of_slug_toml(folder: &Path) -> Result<Option<AppName>, BuildError> {

@@ -6,6 +6,8 @@ use super::Reference;
 use crate::archive::Compression;
 use crate::buildpack::ExecEnv;
 use crate::buildpack::author::BuiltIn;
+use crate::buildpack::descriptor::Descriptor;
+use crate::buildpack::lint::Written;
 use crate::ident::{AppName, BuildpackId};
 use crate::layer::Env;
 use crate::store::Store;
@@ -47,6 +49,36 @@ pub struct BuildRequest {
     pub home: Option<PathBuf>,
     /// Begin without cached layers.
     pub clear_cache: bool,
+    /// A shell where a program of a buildpack has run.
+    pub shell: Option<ShellRequest>,
+}
+
+/// A shell of the operator's where a program has run, with the same mounts and environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShellRequest {
+    /// After which program.
+    pub after: BuildpackProgram,
+    /// Also if it did not fail.
+    pub always: bool,
+}
+
+/// One of the two programs of a buildpack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildpackProgram {
+    /// `bin/detect`.
+    Detect,
+    /// `bin/build`.
+    Build,
+}
+
+impl BuildpackProgram {
+    /// Its path in the buildpack's folder.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Detect => "bin/detect",
+            Self::Build => "bin/build",
+        }
+    }
 }
 
 /// Which buildpacks are tried. Nothing said: those of the app's project.toml, else the order of the built-ins.
@@ -128,6 +160,13 @@ pub enum Event<'a> {
         place: &'a str,
         /// Its answer.
         why: &'a str,
+    },
+    /// A program has ended and left files, which are there as long as this event is heard.
+    Wrote {
+        /// Whose.
+        buildpack: &'a Descriptor,
+        /// The build plan, or the layers folder.
+        what: Written<'a>,
     },
     /// `bin/build` begins.
     Building {

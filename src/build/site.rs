@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::follow::{Followed, Output, follow};
-use super::{BuildError, BuildRequest, Isolation};
+use super::{BuildError, BuildRequest, Isolation, ShellRequest};
 use crate::archive::AppFolder;
 use crate::ident::BuildpackId;
 use crate::sys::fs::{read_if_present, remove_tree};
@@ -44,7 +44,7 @@ const MARK_BYTES_MAX: u64 = 64;
 const REAL: [&str; 3] = [CNB, LAYERS, PLATFORM];
 
 /// One program and what it sees.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Job<'a> {
     /// Whose.
     pub(super) buildpack: &'a BuildpackId,
@@ -80,7 +80,9 @@ impl Ended {
 /// Where programs run.
 #[derive(Debug)]
 pub(super) struct Site {
-    program: PathBuf,
+    /// The shim of every sandbox.
+    pub(super) program: PathBuf,
+    shell: Option<ShellRequest>,
     /// With isolation `none`.
     real_paths: Option<RealPaths>,
     /// The app, inside.
@@ -102,6 +104,7 @@ impl Site {
         };
         Ok(Self {
             program: request.program.clone(),
+            shell: request.shell,
             real_paths,
             app,
             uid,
@@ -172,10 +175,14 @@ impl Site {
         on_output: &mut dyn FnMut(bool, &[u8]),
     ) -> Result<Ended, BuildError> {
         if self.is_real() {
-            self.run_here(&job, on_output)
-        } else {
-            self.run_in_sandbox(job, on_output)
+            return self.run_here(&job, on_output);
         }
+        let again = self.shell.map(|shell| (shell, job.clone()));
+        let ended = self.run_in_sandbox(job, on_output)?;
+        if let Some((shell, job)) = again {
+            self.offer_shell(shell, job, ended, on_output)?;
+        }
+        Ok(ended)
     }
 
     fn run_in_sandbox(
@@ -194,17 +201,7 @@ impl Site {
             buildpack: buildpack.clone(),
             source,
         };
-        let spec = Spec {
-            mounts: sees,
-            network,
-            // An unprivileged caller's programs keep its uid, whatever is said here.
-            uid: self
-                .uid
-                .unwrap_or_else(|| rustix::process::getuid().as_raw()),
-            program,
-            terminal: false,
-            prepare: None,
-        };
+        let spec = self.spec(program, sees, network);
         let ((stdout, out), (stderr, err)) = (io::pipe().map_err(lost)?, io::pipe().map_err(lost)?);
         let stdin = File::open("/dev/null").at("open", Path::new("/dev/null"))?;
         let streams = Streams {
@@ -225,6 +222,21 @@ impl Site {
             return Ok(Ended::TimedOut);
         }
         Ok(Ended::Exit(child.wait()?.code()))
+    }
+
+    /// The sandbox of a program.
+    pub(super) fn spec(&self, program: Program, sees: Vec<Mount>, network: Network) -> Spec {
+        Spec {
+            mounts: sees,
+            network,
+            // An unprivileged caller's programs keep its uid, whatever is said here.
+            uid: self
+                .uid
+                .unwrap_or_else(|| rustix::process::getuid().as_raw()),
+            program,
+            terminal: false,
+            prepare: None,
+        }
     }
 
     /// At the real paths. What it sees is copied there first: the app's uid may not look into our folders.

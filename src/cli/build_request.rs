@@ -63,6 +63,7 @@ pub(crate) fn request(
         operator_env: settings.env.clone(),
         home: settings.home(),
         clear_cache: options.clear_cache,
+        shell: None,
     })
 }
 

@@ -77,7 +77,7 @@ impl<'a> BuildTalk<'a> {
                     .say(&self.ui.paint(&format!("==> {buildpack} {version}"), "1"));
             }
             Event::Output { bytes, .. } => self.ui.talk_bytes(bytes),
-            Event::Fetched { .. } | Event::Packing { .. } => {}
+            Event::Wrote { .. } | Event::Fetched { .. } | Event::Packing { .. } => {}
         }
     }
 
