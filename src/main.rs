@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     }
     let name = Path::new(argv0).file_name().unwrap_or_default();
     if name == "detect" || name == "build" {
-        return author::main(argv0, args, buildpacks::BUILT_IN);
+        return author::main(argv0, args, buildpacks::PROGRAMS);
     }
     cli::main()
 }

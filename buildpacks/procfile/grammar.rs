@@ -13,24 +13,24 @@ const NAME_BYTES_MAX: usize = 63;
 
 /// A process type and its command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) name: String,
-    pub(super) command: String,
+pub(in crate::buildpacks) struct Entry {
+    pub(in crate::buildpacks) name: String,
+    pub(in crate::buildpacks) command: String,
     /// From one.
-    pub(super) line: u64,
+    pub(in crate::buildpacks) line: u64,
 }
 
 /// All that a file says.
 #[derive(Debug, Default)]
-pub(super) struct Parsed {
-    pub(super) entries: Vec<Entry>,
-    pub(super) warnings: Vec<Remark>,
-    pub(super) problems: Vec<Remark>,
+pub(in crate::buildpacks) struct Parsed {
+    pub(in crate::buildpacks) entries: Vec<Entry>,
+    pub(in crate::buildpacks) warnings: Vec<Remark>,
+    pub(in crate::buildpacks) problems: Vec<Remark>,
 }
 
 /// Something about a place of the file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Remark {
+pub(in crate::buildpacks) struct Remark {
     line: u64,
     column: usize,
     text: String,
@@ -55,7 +55,7 @@ impl fmt::Display for Remark {
 }
 
 /// Reads the whole file: every problem of it, not the first alone.
-pub(super) fn parse(text: &str) -> Parsed {
+pub(in crate::buildpacks) fn parse(text: &str) -> Parsed {
     let mut parsed = Parsed::default();
     let text = if let Some(rest) = text.strip_prefix('\u{feff}') {
         let text = "the file begins with a byte order mark, which foreman and Heroku take for a part of the first name";

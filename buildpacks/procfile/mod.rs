@@ -1,7 +1,7 @@
 //! Process types from the app's `Procfile`: each line is run by bash, as the
 //! Procfile buildpack of other CNB platforms does.
 
-mod grammar;
+pub(super) mod grammar;
 #[cfg(test)]
 mod hostile;
 

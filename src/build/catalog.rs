@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::classic::{Classics, short_name};
 use super::site::{BUILDPACKS, SLUG};
 use super::{BuildError, BuildRequest, BuiltIns, Reference};
+use crate::archive::AppFolder;
 use crate::buildpack::author::BuiltIn;
+use crate::buildpack::classic;
 use crate::buildpack::descriptor::Descriptor;
 use crate::buildpack::order::{Group, Member};
 use crate::ident::{BuildpackId, Digest};
@@ -24,6 +27,8 @@ pub(super) struct Catalog {
     /// The groups.
     pub(super) order: Vec<Group>,
     built_ins: PathBuf,
+    /// Where the classic ones lie beside what runs them.
+    classic: Option<PathBuf>,
 }
 
 /// Where a composite's parts are: `package.toml` beside its descriptor.
@@ -39,17 +44,18 @@ struct Dependency {
 }
 
 impl Catalog {
-    /// Lays out the built-ins and reads all descriptors.
-    pub(super) fn read(request: &BuildRequest) -> Result<Self, BuildError> {
+    /// Lays out the built-ins and reads all descriptors; `scratch` is a folder of this build's own.
+    pub(super) fn read(request: &BuildRequest, scratch: &Path) -> Result<Self, BuildError> {
         let built_ins = lay_out(
             &request.built_ins,
             &request.store.host().join("cache/buildpacks"),
         )?;
         let mut buildpacks = Vec::new();
+        let mut classics = Classics::default();
         let mut add = |references: &[Reference]| {
             let members = references
                 .iter()
-                .map(|reference| add_named(reference, &mut buildpacks));
+                .map(|reference| add_named(reference, &mut buildpacks, &mut classics));
             members.collect::<Result<Vec<Member>, BuildError>>()
         };
         let pre = add(&request.order.pre)?;
@@ -64,17 +70,36 @@ impl Catalog {
             None => vec![Group { members: named }],
         };
         let order = order.into_iter().map(|group| wrap(group, &pre, &post));
-        let order = order.collect();
+        let mut order: Vec<Group> = order.collect();
+        classics.settle(&mut order)?;
+        let mut classic = None;
+        if !classics.is_empty() {
+            let folder = scratch.join("classic");
+            classics.lay_out(&request.built_ins.classic, &folder)?;
+            buildpacks.push(Descriptor::read(&folder)?);
+            classic = Some(folder);
+        }
         Ok(Self {
             buildpacks,
             order,
             built_ins,
+            classic,
         })
+    }
+
+    /// Where the app lies in a build with these: classic buildpacks want it where Heroku has it.
+    pub(super) fn app_folder(&self) -> AppFolder {
+        if self.classic.is_some() {
+            AppFolder::App
+        } else {
+            AppFolder::Workspace
+        }
     }
 
     /// Is it a link to the `slug` binary, which it then needs to see?
     pub(super) fn is_built_in(&self, buildpack: &Descriptor) -> bool {
         buildpack.folder.starts_with(&self.built_ins)
+            || self.classic.as_ref() == Some(&buildpack.folder)
     }
 }
 
@@ -130,6 +155,7 @@ fn lay_out(built_ins: &BuiltIns, parent: &Path) -> Result<PathBuf, BuildError> {
 fn add_named(
     reference: &Reference,
     buildpacks: &mut Vec<Descriptor>,
+    classics: &mut Classics,
 ) -> Result<Member, BuildError> {
     match reference {
         Reference::Id { id, version } => Ok(Member {
@@ -137,7 +163,13 @@ fn add_named(
             version: version.clone(),
             optional: false,
         }),
-        Reference::Path(path) if path.is_dir() => add_folder(path, buildpacks),
+        Reference::Path(path) if path.is_dir() => {
+            let name = short_name(&reference.to_string());
+            match classics.take(path, &name, None)? {
+                Some(member) => Ok(member),
+                None => add_folder(path, buildpacks),
+            }
+        }
         Reference::Path(_) | Reference::Archive { .. } | Reference::Git { .. } => {
             Err(BuildError::NoSuchBuildpack(reference.to_string()))
         }
@@ -181,7 +213,10 @@ fn local_folder(composite: &Path, uri: &str) -> Option<PathBuf> {
 
 /// `--pre` and `--post` around a group; one whose id the group has already is left out (rule 21).
 fn wrap(group: Group, pre: &[Member], post: &[Member]) -> Group {
-    let is_new = |member: &&Member| !group.members.iter().any(|own| own.id == member.id);
+    // Classic ones share one id.
+    let is_new = |member: &&Member| {
+        member.id.as_str() == classic::ID || !group.members.iter().any(|own| own.id == member.id)
+    };
     let members = |added: &[Member]| added.iter().filter(is_new).cloned().collect::<Vec<_>>();
     let (pre, post) = (members(pre), members(post));
     Group {

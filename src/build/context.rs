@@ -50,8 +50,9 @@ impl<'a> Context<'a> {
         source: &Source,
         cache: &Cache,
     ) -> Result<Self, BuildError> {
-        let site = Site::open(request, AppFolder::default())?;
         let scratch = cache.scratch().to_owned();
+        let catalog = Catalog::read(request, &scratch)?;
+        let site = Site::open(request, catalog.app_folder())?;
         let workspace = site.workspace(&scratch);
         site.make_writable(&workspace)?;
         source.copy_to(&workspace, site.uid)?;
@@ -73,8 +74,12 @@ impl<'a> Context<'a> {
             .map(|folder| Delta::read(&folder.join("env"), Action::Default));
         let build_config = build_config.transpose()?.unwrap_or_default();
         let host = Host::read()?;
+        let mut base = environment::base(&request.operator_env, site.home());
+        if let (AppFolder::App, Some((commit, _))) = (site.app, &source.commit) {
+            base.insert("SOURCE_VERSION".into(), commit.into()); // classic buildpacks are told it
+        }
         let environment = Environment {
-            base: environment::base(&request.operator_env, site.home()),
+            base,
             user,
             build_config,
             exec_env: request.exec_env.clone(),
@@ -83,7 +88,6 @@ impl<'a> Context<'a> {
             layers: LAYERS.into(),
         };
         let settings = show_settings(&machine.binds, &site, &scratch)?;
-        let catalog = Catalog::read(request)?;
         Ok(Self {
             request,
             site,

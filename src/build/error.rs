@@ -147,6 +147,12 @@ pub enum BuildError {
     /// A buildpack made `<layers>/sbom`, which is the platform's.
     #[error("the buildpack `{0}` wrote to `sbom` in its layers folder, which is the platform's")]
     SbomFolder(BuildpackId),
+    /// Another buildpack stands between classic ones.
+    #[error(
+        "another buildpack stands between the classic buildpacks {}: they run as one, sharing a cache and an environment, so they stand beside each other",
+        .0.join(", ")
+    )]
+    ClassicsApart(Vec<String>),
     /// Isolation `none`: a path that the build needs exists already.
     #[error("`{}` exists, and it is not an earlier build's", .0.display())]
     PathTaken(PathBuf),

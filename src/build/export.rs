@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::cache::Cache;
 use super::context::Context;
 use super::error::NoContent;
@@ -25,6 +27,9 @@ use crate::buildpack::launch::{Launched, Process};
 use crate::ident::{BuildpackId, Digest, LayerName};
 use crate::layer::cache::Change;
 use crate::sys::PathError;
+
+/// The label that says how processes run: a buildpack may write it, and the app's `slug.toml` does.
+const PROCESS_LABEL: &str = "slug.process";
 
 /// The deepest stack of roots of a layer that is only for the cache; then it is made one tree.
 const STACK_MAX: usize = 8;
@@ -312,7 +317,13 @@ fn slug_buildpack(built: &BuiltBy) -> SlugBuildpack {
 /// The buildpacks' labels, and what the source says of itself.
 fn labels(source: &Source, launched: &Launched) -> BTreeMap<String, String> {
     let mut labels = launched.labels.clone();
-    labels.extend(source.slug_toml.labels());
+    for (key, own) in source.slug_toml.labels() {
+        let value = match labels.get(&key) {
+            Some(of_buildpacks) if key == PROCESS_LABEL => over(of_buildpacks, &own),
+            _ => own,
+        };
+        labels.insert(key, value);
+    }
     if let Some((commit, is_dirty)) = &source.commit {
         let version = serde_json::json!({ "commit": commit });
         let project = serde_json::json!({
@@ -324,6 +335,30 @@ fn labels(source: &Source, launched: &Launched) -> BTreeMap<String, String> {
         );
     }
     labels
+}
+
+/// How processes run, as `slug.toml` says it over what buildpacks say: what it leaves out stays theirs.
+fn over(of_buildpacks: &str, own: &str) -> String {
+    fn merge(below: &mut Value, above: Value) {
+        match (below, above) {
+            (Value::Object(below), Value::Object(above)) => {
+                for (key, value) in above {
+                    merge(below.entry(key).or_insert(Value::Null), value);
+                }
+            }
+            (below, above) => *below = above,
+        }
+    }
+    match (
+        serde_json::from_str(of_buildpacks),
+        serde_json::from_str(own),
+    ) {
+        (Ok(mut below), Ok(above)) => {
+            merge(&mut below, above);
+            below.to_string()
+        }
+        _ => own.to_owned(),
+    }
 }
 
 impl Exported {
@@ -402,4 +437,20 @@ fn cached_roots(
     })?;
     super::tree::flatten(&content.stack(cache, name), &flat)?;
     Ok((vec![cache.adopt(&flat, name.as_str())?], true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_slug_toml_says_of_a_process_lies_over_what_a_buildpack_does() {
+        let of_buildpack = r#"{"rake":{"instances":0},"web":{"grace":"5s"}}"#;
+        let own = r#"{"rake":{"grace":"9s"},"web":{"grace":"1s"},"worker":{}}"#;
+        assert_eq!(
+            over(of_buildpack, own),
+            r#"{"rake":{"grace":"9s","instances":0},"web":{"grace":"1s"},"worker":{}}"#
+        );
+        assert_eq!(over("what?", own), own);
+    }
 }

@@ -6,6 +6,7 @@
 mod artifacts;
 mod cache;
 mod catalog;
+mod classic;
 mod context;
 mod detect;
 mod environment;

@@ -101,6 +101,8 @@ pub struct BuiltIns {
     pub all: &'static [BuiltIn],
     /// The groups, tried in this order.
     pub order: &'static [&'static [(&'static str, bool)]],
+    /// What runs Heroku's classic buildpacks: one member of a group, laid out with those that a build names.
+    pub classic: BuiltIn,
 }
 
 impl BuiltIns {

@@ -5,6 +5,7 @@ pub mod api;
 pub mod author;
 pub mod bom;
 pub mod build_toml;
+pub mod classic;
 pub mod command;
 pub mod descriptor;
 pub mod detection;

@@ -18,14 +18,6 @@ pub fn in_bash(
     working_dir: &Path,
     tokens: &[OsString],
 ) -> Vec<OsString> {
-    let mut lines: Vec<String> = profiles
-        .iter()
-        .map(|profile| format!("source {}", quoted(profile)))
-        .collect();
-    // Only the sandbox knows whether the app has one: its slices lie over one another there.
-    lines.push("if [ -f ./.profile ]; then source ./.profile; fi".to_owned());
-    lines.push(format!("cd {}", quoted(working_dir)));
-    lines.push("exec /bin/bash -c \"$@\"".to_owned());
     let command = match tokens {
         [script] => script.clone(),
         tokens => {
@@ -33,12 +25,33 @@ pub fn in_bash(
             expanded.collect::<Vec<String>>().join(" ").into()
         }
     };
-    let outer = ["/bin/bash", "-c", &lines.join("\n")].map(OsString::from);
-    outer
-        .into_iter()
-        .chain([caller.to_owned(), command])
-        .chain(tokens.iter().cloned())
-        .collect()
+    let mut argv = after(profiles, working_dir, "exec /bin/bash -c \"$@\"");
+    argv.extend([caller.to_owned(), command]);
+    argv.extend(tokens.iter().cloned());
+    argv
+}
+
+/// The same with a command that is executed as it is: nothing of it is expanded.
+pub fn as_it_is(profiles: &[PathBuf], working_dir: &Path, argv: &[OsString]) -> Vec<OsString> {
+    let mut words = after(profiles, working_dir, "exec \"$@\"");
+    words.push("bash".into());
+    words.extend(argv.iter().cloned());
+    words
+}
+
+/// A bash that sources every profile, goes to the working folder, and does what the last line says.
+fn after(profiles: &[PathBuf], working_dir: &Path, last: &str) -> Vec<OsString> {
+    let mut lines: Vec<String> = profiles
+        .iter()
+        .map(|profile| format!("source {}", quoted(profile)))
+        .collect();
+    // Only the sandbox knows whether the app has one: its slices lie over one another there.
+    lines.push("if [ -f ./.profile ]; then source ./.profile; fi".to_owned());
+    lines.push(format!("cd {}", quoted(working_dir)));
+    lines.push(last.to_owned());
+    ["/bin/bash", "-c", &lines.join("\n")]
+        .map(OsString::from)
+        .into()
 }
 
 /// The scripts in `<layer>/profile.d` and then `<layer>/profile.d/<type>`, each sorted by name, as paths below `at`
@@ -81,6 +94,21 @@ mod tests {
             .output()
             .unwrap();
         String::from_utf8(ran.stdout).unwrap()
+    }
+
+    #[test]
+    fn a_command_after_the_profiles_is_executed_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("profile");
+        crate::sys::fs::write_atomic(&script, b"export A=1", 0o644).unwrap();
+        let command = ["sh", "-c", "echo \"$A $1\" && pwd", "sh", "$HOME  *"];
+        let argv = as_it_is(&[script], Path::new("/"), &command.map(OsString::from));
+        let ran = Command::new(&argv[0])
+            .args(&argv[1..])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8(ran.stdout).unwrap(), "1 $HOME  *\n/\n");
     }
 
     #[test]

@@ -62,6 +62,7 @@ pub(crate) fn word(error: BuildError) -> Failure {
         | BuildError::Sbom(_)
         | BuildError::SbomFolder(_)
         | BuildError::Follow { .. } => what.hint("this is a fault of the buildpack: its author should know"),
+        BuildError::ClassicsApart(_) => what.hint("name the others before or after all of them"),
         BuildError::PathTaken(_) => what.hint("`--isolation none` is for machines that are thrown away; build without it here"),
     }
 }

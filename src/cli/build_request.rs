@@ -19,6 +19,7 @@ use super::settings::Settings;
 const BUILT_INS: BuiltIns = BuiltIns {
     all: buildpacks::BUILT_IN,
     order: buildpacks::ORDER,
+    classic: buildpacks::CLASSIC,
 };
 
 const NOTHING_BUILT: &str = "nothing was built";

@@ -280,6 +280,11 @@ impl Loaded {
         process: Option<&SlugProcess>,
     ) -> Result<Vec<OsString>, LaunchError> {
         let argv = match (command, process) {
+            // On Heroku a one-off has the environment of the app's processes, which the profiles of classic buildpacks make.
+            (Command::Direct(argv), _) if self.slug.app == AppFolder::App && !argv.is_empty() => {
+                let profiles = self.profiles(&ProcessType::run())?;
+                shell::as_it_is(&profiles, self.slug.app.path(), argv)
+            }
             (Command::Direct(argv), _) => argv.clone(),
             (Command::Type(_, user), Some(process)) => {
                 let how = self.user_arguments(process);

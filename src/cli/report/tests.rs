@@ -788,6 +788,7 @@ fn of_builds() {
             },
             BuildError::Sbom(SbomError::Extension(path())),
             BuildError::SbomFolder(id()),
+            BuildError::ClassicsApart(vec!["apt".to_owned(), "ruby".to_owned()]),
             BuildError::PathTaken(PathBuf::from("/workspace")),
             BuildError::Follow {
                 buildpack: id(),
@@ -938,6 +939,11 @@ fn of_builds() {
             hint: this is a fault of the buildpack: its author should know
             [exit 1]
 
+            error: another buildpack stands between the classic buildpacks apt, ruby: they run as one, sharing a cache and an environment, so they stand beside each other
+            unchanged: no slug was made; the cache of earlier builds is as it was
+            hint: name the others before or after all of them
+            [exit 1]
+
             error: `/workspace` exists, and it is not an earlier build's
             unchanged: no slug was made; the cache of earlier builds is as it was
             hint: `--isolation none` is for machines that are thrown away; build without it here
@@ -976,6 +982,7 @@ fn of_builds() {
             BuildError::LayerMissing { .. },
             BuildError::Sbom(_),
             BuildError::SbomFolder(_),
+            BuildError::ClassicsApart(_),
             BuildError::PathTaken(_),
             BuildError::Follow { .. },
         ]

@@ -124,6 +124,32 @@ fn arguments_of_a_user_replace_the_default_ones_and_never_the_command() {
 }
 
 #[test]
+fn a_command_of_a_users_comes_after_the_profiles_where_classic_buildpacks_made_the_slug() {
+    let folder = layer_folder();
+    let scripts = folder.path().join("layers/a_b/venv/profile.d");
+    std::fs::create_dir(&scripts).unwrap();
+    crate::sys::fs::write_atomic(&scripts.join("app.sh"), b"", 0o644).unwrap();
+    let spec = loaded_at(folder.path(), AppFolder::App)
+        .spec(
+            &Command::Direct(vec!["rake".into(), "db:migrate".into()]),
+            &"run.1".parse().unwrap(),
+            None,
+        )
+        .unwrap();
+    let Program { argv, cwd, .. } = spec.program;
+    assert_eq!(
+        (argv[0].as_os_str(), cwd),
+        ("/bin/bash".as_ref(), "/app".into())
+    );
+    let script = argv[2].to_str().unwrap();
+    assert!(
+        script.starts_with("source '/layers/a_b/venv/profile.d/app.sh'\n"),
+        "{script}"
+    );
+    assert_eq!(argv[4..], ["rake", "db:migrate"]);
+}
+
+#[test]
 fn what_is_not_there_is_named() {
     let folder = layer_folder();
     let loaded = loaded(folder.path());
