@@ -95,6 +95,12 @@ impl Raw {
         self.entry(flag, b"PaxHeaders/x", b"", &body)
     }
 
+    /// The last byte so far, which is padding, is not zero.
+    fn dirty(mut self) -> Self {
+        *self.0.last_mut().unwrap() = b'x';
+        self
+    }
+
     fn size(self, field: &[u8; 12]) -> Self {
         self.changed(b'0', b"a", b"", b"", |header| {
             header[124..136].copy_from_slice(field);
@@ -766,6 +772,40 @@ fn extended_headers_are_understood_one_way_or_refused() {
                 .file("a")
                 .end(),
             "said twice, by PAX and by GNU",
+        ),
+        (
+            "padding-of-a-file",
+            new().file("a").dirty().file("b").end(),
+            "entry `a` is refused: the rest of its last block is not zero",
+        ),
+        (
+            "padding-of-a-header",
+            new().pax(b'x', &[("mtime", b"1")]).dirty().file("a").end(),
+            "the rest of its last block is not zero",
+        ),
+        (
+            "pax-overlay-mark",
+            new()
+                .pax(b'x', &[("SCHILY.xattr.user.overlay.opaque", b"y")])
+                .folder("a")
+                .end(),
+            "a mark that overlayfs believes",
+        ),
+        (
+            "pax-link-attribute",
+            new()
+                .pax(b'x', &[("SCHILY.xattr.user.a", b"1")])
+                .link("a", "b")
+                .end(),
+            "it is a link and has extended attributes",
+        ),
+        (
+            "pax-global-attribute",
+            new()
+                .pax(b'g', &[("SCHILY.xattr.user.a", b"1")])
+                .file("a")
+                .end(),
+            "a global header says `SCHILY.xattr`",
         ),
         (
             "pax-global-path",

@@ -10,6 +10,7 @@ use super::limits::{ENTRIES_MAX, HEADER_BODY_BYTES_MAX, LINK_BYTES_MAX};
 use super::name::check_name;
 use super::pax;
 use super::tar_header::{BLOCK, Kind, checksum};
+use crate::sys::attributes::Attribute;
 
 /// What stands for the name of an entry that could not be read so far.
 const NO_NAME: &[u8] = b"?";
@@ -26,6 +27,8 @@ pub(super) struct Entry {
     pub(super) size: u64,
     /// The target of a link, checked for a hard link as a name is; empty for all else.
     pub(super) link: Vec<u8>,
+    /// Of the namespace `user`.
+    pub(super) attributes: Vec<Attribute>,
 }
 
 /// Reads entries from bytes that are buffered in large chunks.
@@ -136,9 +139,19 @@ impl<R: BufRead> Entries<R> {
             }
             self.consume(count);
         }
-        let mut padding = [0; BLOCK];
         let count = usize::try_from(std::mem::take(&mut self.padding_left)).unwrap_or_default();
-        self.fill(&mut padding[..count])
+        self.fill_padding(count)
+    }
+
+    /// What fills the last block says nothing; two archives that differ in it would be one to all readers.
+    fn fill_padding(&mut self, count: usize) -> Result<(), ArchiveError> {
+        let mut padding = [0; BLOCK];
+        self.fill(&mut padding[..count])?;
+        if padding == [0; BLOCK] {
+            Ok(())
+        } else {
+            Err(self.refused(Refusal::Padding))
+        }
     }
 
     fn entry(
@@ -187,6 +200,9 @@ impl<R: BufRead> Entries<R> {
         }
         check_name(&name).map_err(refused)?;
         check_link(kind, &link).map_err(refused)?;
+        if matches!(kind, Kind::HardLink | Kind::Symlink) && !pax.attributes.is_empty() {
+            return Err(refused(Refusal::AttributeOfLink));
+        }
         let size = one_size(size, pax.size).map_err(refused)?;
         self.start_body(kind, size).map_err(refused)?;
         let mode = parse_octal(&header[100..108]).ok_or_else(|| refused(Refusal::BadMode))?;
@@ -196,6 +212,7 @@ impl<R: BufRead> Entries<R> {
             mode: u32::try_from(mode & 0o777).unwrap_or_default(),
             size,
             link,
+            attributes: pax.attributes,
         })
     }
 
@@ -239,6 +256,7 @@ impl<R: BufRead> Entries<R> {
             ("path", records.path.is_some()),
             ("linkpath", records.linkpath.is_some()),
             ("size", records.size.is_some()),
+            ("SCHILY.xattr", !records.attributes.is_empty()),
         ];
         match said.iter().find(|(_, said)| *said) {
             Some((key, _)) => Err(refused(Refusal::GlobalPax {
@@ -275,9 +293,9 @@ impl<R: BufRead> Entries<R> {
         }
         self.check_size(size).map_err(refused)?;
         let size = usize::try_from(size).unwrap_or_default();
-        let mut body = vec![0; size.next_multiple_of(BLOCK)];
+        let mut body = vec![0; size];
         self.fill(&mut body)?;
-        body.truncate(size);
+        self.fill_padding(size.next_multiple_of(BLOCK) - size)?;
         Ok(body)
     }
 

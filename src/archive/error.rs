@@ -124,6 +124,21 @@ pub enum Unpackable {
     /// It carries file capabilities.
     #[error("it carries file capabilities")]
     Capabilities,
+    /// An attribute has a name that no archive can hold.
+    #[error(
+        "its attribute `{}` has a `=` in its name, which ends the name in an archive",
+        escaped(name)
+    )]
+    AttributeName {
+        /// Which.
+        name: Vec<u8>,
+    },
+    /// It has more of attributes than [`super::unpack`] takes.
+    #[error("its extended attributes have {bytes} bytes (at most {HEADER_BODY_BYTES_MAX})")]
+    Attributes {
+        /// In bytes, names and values.
+        bytes: u64,
+    },
     /// It grew or shrank.
     #[error("it changed its size while it was read (from {expected} bytes)")]
     Changed {
@@ -236,6 +251,15 @@ pub enum Refusal {
         /// Which.
         key: String,
     },
+    /// Its headers.
+    #[error("it is a link and has extended attributes")]
+    AttributeOfLink,
+    /// Its headers.
+    #[error("it has an attribute `user.overlay.…`, a mark that overlayfs believes")]
+    OverlayMark,
+    /// Its bytes.
+    #[error("the rest of its last block is not zero")]
+    Padding,
     /// Its headers.
     #[error("it is sparse")]
     Sparse,

@@ -53,6 +53,17 @@ pub struct LayerBlob {
     pub media_type: String,
 }
 
+/// Extended attributes that a layer does not carry: access control lists and what else is of a machine, not of content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedAttributes {
+    /// The name of the first: `system.posix_acl_access`.
+    pub name: String,
+    /// The file or folder that has it.
+    pub path: PathBuf,
+    /// How many there are.
+    pub count: u64,
+}
+
 /// What one pass over the trees of a layer gives. A build keeps it with a
 /// cached layer, so that a layer that did not change is not walked again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +72,9 @@ pub struct Packed {
     pub layer: LayerBlob,
     /// What its ELF files need and provide: `BaseNeeds::of` sums all layers up.
     pub elf: ElfFacts,
+    /// What was left out; none if nothing was.
+    #[serde(default, skip_serializing)]
+    pub dropped: Option<DroppedAttributes>,
 }
 
 /// A folder to be packed, and where it lies in the slug: `/workspace`, `/layers/slug_python/venv`.

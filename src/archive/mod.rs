@@ -27,6 +27,7 @@ mod oci_archive;
 mod pack;
 mod pax;
 mod slug;
+mod sparse;
 mod tar_header;
 mod target;
 mod unpack;
@@ -36,7 +37,9 @@ pub use base::{BaseMismatch, BaseNeeds, ElfFacts, check_base};
 pub use error::{ArchiveError, BadImage, Refusal, Unpackable};
 pub use host::Host;
 pub use image::{image_blobs, list_slugs, read_image, resolve_slug, write_image};
-pub use layer::{AppFolder, Compression, LayerBlob, Modes, Packed, Progress, Tree};
+pub use layer::{
+    AppFolder, Compression, DroppedAttributes, LayerBlob, Modes, Packed, Progress, Tree,
+};
 pub use oci_archive::{export_archive, import_archive};
 pub use pack::pack;
 pub use slug::{LayerKind, Slug, SlugBuildpack, SlugProcess};

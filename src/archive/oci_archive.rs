@@ -166,6 +166,7 @@ impl LayoutWriter<'_> {
             mode,
             size,
             link: b"",
+            attributes: &[],
         }
         .write(&mut header);
         self.put(&header)

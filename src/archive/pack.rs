@@ -15,8 +15,8 @@ use crate::sys::At as _;
 
 use super::compress::{CHUNK, Compressor};
 use super::tar_header::BLOCK;
-use super::walk::{Halt, Sink, walk};
-use super::{ArchiveError, Compression, ElfFacts, LayerBlob, Packed, Progress, Tree};
+use super::walk::{Halt, Sink, Walked, walk};
+use super::{ArchiveError, Compression, LayerBlob, Packed, Progress, Tree};
 
 /// Chunks that wait between the reading and the hashing thread.
 const CHUNKS_WAITING: usize = 4;
@@ -26,8 +26,10 @@ const CHUNKS_WAITING: usize = 4;
 ///
 /// Entries are sorted; their time is 1980-01-01T00:00:01Z, their owner 0, without names. Folders
 /// above a tree are 0755. Hard links are kept: the second name is a link to the first. Sockets are
-/// left out, as git leaves them out: they mean nothing without their listener. Extended
-/// attributes are not carried: they differ from checkout to checkout, and no unpacking sets them.
+/// left out, as git leaves them out: they mean nothing without their listener. Holes are zeros:
+/// which parts of a file are holes differs from disk to disk. Extended attributes of the
+/// namespace `user` are carried where modes are kept; an app's are not, since they differ from checkout to
+/// checkout. All others are left out, and the first that is not of a security module is told.
 /// Refused, by path: devices and fifos; setuid, setgid and file capabilities, which a slug would
 /// silently lose; names that OCI takes for deletions (`.wh.…`); paths beyond what
 /// [`super::unpack`] takes; a file that changes its size while it is read.
@@ -39,7 +41,7 @@ pub fn pack(
 ) -> Result<Packed, ArchiveError> {
     let compressor = Compressor::new(compression, store.create_blob()?)
         .at("start to compress into", store.root())?;
-    let (elf, taken) = thread::scope(|scope| {
+    let (walked, taken) = thread::scope(|scope| {
         let (taker, to_take) = sync_channel(CHUNKS_WAITING);
         let (done, free) = channel();
         let taking = scope.spawn(move || take(&to_take, &done, compressor));
@@ -76,24 +78,25 @@ pub fn pack(
             tar_bytes,
             media_type,
         },
-        elf,
+        elf: walked.elf,
+        dropped: walked.dropped,
     })
 }
 
 /// The whole tar, with its end mark.
-fn tar(trees: &[Tree], mut chunks: Chunks<'_>) -> Result<ElfFacts, Halt> {
-    let elf = walk(trees, &mut chunks)?;
+fn tar(trees: &[Tree], mut chunks: Chunks<'_>) -> Result<Walked, Halt> {
+    let walked = walk(trees, &mut chunks)?;
     chunks.put(&[0; 2 * BLOCK])?;
     chunks.send()?;
-    Ok(elf)
+    Ok(walked)
 }
 
 /// Both threads' answers as one: what went wrong first, at its source.
 fn outcome(
-    walked: Result<ElfFacts, Halt>,
+    walked: Result<Walked, Halt>,
     taking: ScopedJoinHandle<'_, io::Result<Taken>>,
     store: &Store,
-) -> Result<(ElfFacts, Taken), ArchiveError> {
+) -> Result<(Walked, Taken), ArchiveError> {
     let taken = taking
         .join()
         .unwrap_or_else(|_| Err(io::Error::other("the hashing thread ended")));
@@ -104,7 +107,7 @@ fn outcome(
             Ok(_) => Err(io::Error::other("the hashing thread ended"))
                 .at("write a blob in", store.root())?,
         },
-        Ok(elf) => Ok((elf, taken.at("write a blob in", store.root())?)),
+        Ok(walked) => Ok((walked, taken.at("write a blob in", store.root())?)),
     }
 }
 
@@ -243,12 +246,12 @@ mod tests {
                 message.contains(expected),
                 "`{message}` should say `{expected}`"
             );
-            assert_eq!(
-                fs::read_dir(self.store.root().join("blobs/sha256"))
-                    .unwrap()
-                    .count(),
-                0
-            );
+            let blobs = fs::read_dir(self.store.root().join("blobs/sha256")).unwrap();
+            let left = blobs.filter(|blob| {
+                let name = blob.as_ref().unwrap().file_name();
+                name.as_encoded_bytes().starts_with(b".tmp-")
+            });
+            assert_eq!(left.count(), 0);
         }
     }
 
@@ -355,6 +358,61 @@ mod tests {
         )
         .unwrap();
         place.refused("app/pipe` cannot be part of a slug: it is a named pipe");
+    }
+
+    #[test]
+    fn attributes_of_the_user_are_kept_and_others_are_said() {
+        let place = Place::new();
+        let set = |name: &str, attribute: &str, value: &[u8]| {
+            let none = rustix::fs::XattrFlags::empty();
+            rustix::fs::lsetxattr(place.app().join(name), attribute, value, none).unwrap();
+        };
+        place.file("a", 0o644);
+        set("a", "user.overlay.origin", b"x");
+        let plain = place.pack(Modes::Kept).unwrap();
+        set("a", "user.b", b"1");
+        assert_eq!(
+            place.pack(Modes::Normalized).unwrap().layer,
+            {
+                let other = Place::new();
+                other.file("a", 0o644);
+                other.pack(Modes::Normalized).unwrap().layer
+            },
+            "an app's are not carried"
+        );
+        let kept = place.pack(Modes::Kept).unwrap();
+        assert_ne!(kept.layer.diff_id, plain.layer.diff_id);
+        assert_eq!(kept.dropped, None);
+        // Read for the owner and for the user 1 (`struct posix_acl_xattr_header`).
+        let entry = |tag: u16, id: u32| {
+            [
+                &tag.to_le_bytes()[..],
+                &4_u16.to_le_bytes(),
+                &id.to_le_bytes(),
+            ]
+            .concat()
+        };
+        let none = u32::MAX;
+        let list = [
+            2_u32.to_le_bytes().to_vec(),
+            entry(1, none),
+            entry(2, 1),
+            entry(4, none),
+            entry(16, none),
+            entry(32, none),
+        ]
+        .concat();
+        set("a", "system.posix_acl_access", &list);
+        let dropped = place.pack(Modes::Kept).unwrap().dropped.unwrap();
+        assert_eq!(
+            (dropped.name.as_str(), dropped.count),
+            ("system.posix_acl_access", 1)
+        );
+        assert_eq!(dropped.path, place.app().join("a"));
+        set("a", "user.c=d", b"1");
+        place.refused(
+            "app/a` cannot be part of a slug: its attribute `user.c=d` has a `=` in its name",
+        );
     }
 
     #[test]

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::error::Refusal;
+use super::tar_header::ATTRIBUTE;
+use crate::sys::attributes::{Attribute, OVERLAY};
 
-/// What slug reads of them. All else (times, owners, extended attributes) is passed over.
+/// What slug reads of them. All else (times, owners, extended attributes but those of `user`) is passed over.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Records {
     pub(super) path: Option<Vec<u8>>,
     pub(super) linkpath: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
+    pub(super) attributes: Vec<Attribute>,
 }
 
 /// Reads `LENGTH key=value\n …`. A key said twice is refused: readers differ on which one holds.
@@ -30,10 +33,28 @@ pub(super) fn parse(mut body: &[u8]) -> Result<Records, Refusal> {
             b"path" => records.path = Some(text(value)?),
             b"linkpath" => records.linkpath = Some(text(value)?),
             b"size" => records.size = Some(number(value).ok_or(Refusal::BadSize)?),
-            _ => {}
+            _ => records.attributes.extend(attribute(key, value)?),
         }
     }
     Ok(records)
+}
+
+/// An attribute of the namespace `user`, if the record is one. Overlayfs believes what its own marks say: that they
+/// come from an archive would let it choose what lies below.
+fn attribute(key: &[u8], value: &[u8]) -> Result<Option<Attribute>, Refusal> {
+    let Some(name) = key
+        .strip_prefix(ATTRIBUTE)
+        .filter(|name| name.starts_with(b"user."))
+    else {
+        return Ok(None);
+    };
+    if name.starts_with(OVERLAY) {
+        return Err(Refusal::OverlayMark);
+    }
+    Ok(Some(Attribute {
+        name: text(name)?,
+        value: value.to_vec(),
+    }))
 }
 
 /// Key, value and what follows of the first record.
@@ -68,6 +89,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::tar_header::pax_record;
 
     #[test]
     fn a_record_is_exactly_as_long_as_it_says() {
@@ -91,6 +113,26 @@ mod tests {
                 bad.escape_ascii()
             );
         }
+    }
+
+    #[test]
+    fn attributes_are_those_of_the_users_namespace() {
+        let said = |key: &str| {
+            let mut body = Vec::new();
+            pax_record(&mut body, key.as_bytes(), b"a=b\n");
+            parse(&body).map(|records| records.attributes)
+        };
+        let expected = Attribute {
+            name: b"user.mime".to_vec(),
+            value: b"a=b\n".to_vec(),
+        };
+        assert_eq!(said("SCHILY.xattr.user.mime"), Ok(vec![expected]));
+        assert_eq!(said("SCHILY.xattr.security.capability"), Ok(Vec::new()));
+        assert_eq!(said("SCHILY.xattr.user.a\0b"), Err(Refusal::Nul));
+        assert_eq!(
+            said("SCHILY.xattr.user.overlay.opaque"),
+            Err(Refusal::OverlayMark)
+        );
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! Canonical tar headers: ustar, with a PAX header where ustar cannot say it.
 //! Time 1980-01-01T00:00:01Z, owner 0, no names: the same entry, the same bytes.
 
+use crate::sys::attributes::Attribute;
+
 /// A tar block.
 pub(super) const BLOCK: usize = 512;
 
 /// 1980-01-01T00:00:01Z: zip, which pip and jar write, cannot hold earlier dates; the second is what
 /// lifecycle uses for every layer entry.
 pub(super) const MTIME_S: u64 = 315_532_801;
+
+/// Before an attribute's name in a PAX record: what star began with, and GNU tar, podman and umoci read.
+pub(super) const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
 
 /// The first size that eleven octal digits cannot say.
 const USTAR_SIZE_END: u64 = 1 << 33;
@@ -42,6 +47,8 @@ pub(super) struct Header<'a> {
     pub(super) size: u64,
     /// The target of a link; empty for all else.
     pub(super) link: &'a [u8],
+    /// In the order of their names.
+    pub(super) attributes: &'a [Attribute],
 }
 
 impl Header<'_> {
@@ -59,6 +66,9 @@ impl Header<'_> {
             pax_record(&mut records, b"size", size.to_string().as_bytes());
             size = 0;
         }
+        for Attribute { name, value } in self.attributes {
+            pax_record(&mut records, &[ATTRIBUTE, name].concat(), value);
+        }
         if !records.is_empty() {
             block(out, b"PaxHeader", b'x', 0o644, records.len() as u64, b"");
             out.extend_from_slice(&records);
@@ -74,7 +84,7 @@ fn fits(name: &[u8]) -> bool {
 }
 
 /// `LENGTH key=value\n`, where LENGTH counts itself.
-fn pax_record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+pub(super) fn pax_record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
     while length.to_string().len() + rest > length {
@@ -146,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_ustar_can_say_needs_no_pax_header() {
-        let blocks = |name: &[u8], size, link: &[u8]| {
+        let blocks_with = |name: &[u8], size, link: &[u8], attributes: &[Attribute]| {
             let mut out = Vec::new();
             Header {
                 name,
@@ -154,14 +164,21 @@ mod tests {
                 mode: 0o644,
                 size,
                 link,
+                attributes,
             }
             .write(&mut out);
             out.len() / BLOCK
         };
+        let blocks = |name: &[u8], size, link: &[u8]| blocks_with(name, size, link, &[]);
         assert_eq!(blocks(&[b'a'; 100], USTAR_SIZE_END - 1, b""), 1);
         assert_eq!(blocks(&[b'a'; 101], 0, b""), 3);
         assert_eq!(blocks("é".as_bytes(), 0, b""), 3);
         assert_eq!(blocks(b"a", USTAR_SIZE_END, b""), 3);
         assert_eq!(blocks(b"a", 0, &[b'b'; 101]), 3);
+        let attribute = Attribute {
+            name: b"user.a".to_vec(),
+            value: b"\0".to_vec(),
+        };
+        assert_eq!(blocks_with(b"a", 0, b"", &[attribute]), 3);
     }
 }

@@ -3,8 +3,8 @@
 //! its final name before the digests are right.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{channel, sync_channel};
@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use crate::ident::Digest;
 use crate::store::Store;
 use crate::sys::At as _;
+use crate::sys::attributes;
 use crate::sys::fs::{
     TEMPORARY_PREFIX, create_dir_durable, remove_tree, sync_parent, temporary_beside,
 };
@@ -28,6 +29,7 @@ use super::decompress::{Hashes, Pieces, decompress};
 use super::entry::{Entries, Entry};
 use super::error::Refusal;
 use super::limits::FOLDER_NAMES_BYTES_MAX;
+use super::sparse::SparseWriter;
 use super::tar_header::{Kind, MTIME_S};
 use super::{ArchiveError, BadImage, Compression, LayerBlob, Progress};
 
@@ -44,7 +46,8 @@ const FOLDER_MODE: u32 = 0o755;
 /// unpacking that fails, or is killed, leaves nothing that a reader could see.
 ///
 /// Files are readable for everybody (and executable where their owner may), because every app has
-/// its own uid; nobody but the owner may write; times are 1980-01-01T00:00:01Z; extended attributes are dropped.
+/// its own uid; nobody but the owner may write; times are 1980-01-01T00:00:01Z; extended attributes of
+/// the namespace `user` are kept, others dropped; long runs of zeros become holes.
 pub fn unpack(
     store: &Store,
     layer: &LayerBlob,
@@ -249,6 +252,7 @@ impl Unpacking<'_> {
         };
         made.map_err(|errno| self.refused(entry, errno))?;
         if entry.kind == Kind::Folder {
+            self.set_folder_attributes(entry)?;
             self.remember(entry)
         } else {
             Ok(())
@@ -279,20 +283,37 @@ impl Unpacking<'_> {
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(folder, base, flags, Mode::from_raw_mode(0o600))
             .map_err(|errno| self.refused(entry, errno))?;
-        let mut file = File::from(file);
+        let mut file = SparseWriter::new(file.into());
         loop {
             let bytes = entries.body()?;
             if bytes.is_empty() {
                 break;
             }
             let count = bytes.len();
-            file.write_all(bytes)
-                .at("write", &self.path_of(&entry.name))?;
+            file.write(bytes).at("write", &self.path_of(&entry.name))?;
             entries.consume(count);
         }
+        let file = file.finish().at("write", &self.path_of(&entry.name))?;
+        self.set_attributes(&file, entry)?;
         fchmod(&file, Mode::from_raw_mode(file_mode(entry.mode)))
             .and_then(|()| futimens(&file, &times()))
             .map_err(|errno| self.refused(entry, errno))
+    }
+
+    fn set_folder_attributes(&self, entry: &Entry) -> Result<(), ArchiveError> {
+        if entry.attributes.is_empty() {
+            return Ok(());
+        }
+        let folder = beneath(self.root, &entry.name, OFlags::RDONLY)
+            .map_err(|errno| self.refused(entry, errno))?;
+        self.set_attributes(&folder, entry)
+    }
+
+    /// Before its mode: one that may not be written may not be given attributes.
+    fn set_attributes(&self, file: impl AsFd, entry: &Entry) -> Result<(), ArchiveError> {
+        attributes::set(file, &entry.attributes)
+            .at("set the attributes of", &self.path_of(&entry.name))?;
+        Ok(())
     }
 
     /// A second name for a file that came before; never for what a link points to.

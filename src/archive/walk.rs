@@ -3,22 +3,24 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Stat, fgetxattr, fstat, openat, readlinkat, statat,
-};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 
 use crate::sys::At as _;
+use crate::sys::attributes;
+use crate::sys::attributes::Attribute;
+use crate::sys::copy::{may_have_holes, next_data};
 
 use super::error::Unpackable;
-use super::limits::ENTRIES_MAX;
+use super::limits::{ENTRIES_MAX, HEADER_BODY_BYTES_MAX};
 use super::name::check_name;
 use super::tar_header::{BLOCK, Header, Kind};
-use super::{ArchiveError, ElfFacts, Modes, Refusal, Tree, elf};
+use super::{ArchiveError, DroppedAttributes, ElfFacts, Modes, Refusal, Tree, elf};
 
 /// Why a walk ends early.
 pub(super) enum Halt {
@@ -55,12 +57,30 @@ pub(super) struct Walk<'a, S> {
     /// Device and inode of each file with several links → its first name.
     links: HashMap<(u64, u64), Vec<u8>>,
     elf: ElfFacts,
+    dropped: Option<DroppedAttributes>,
     entries: u64,
     header: Vec<u8>,
 }
 
-/// Writes the trees' entries into `sink`, and gives what their ELF files need and provide.
-pub(super) fn walk<S: Sink>(trees: &[Tree], sink: &mut S) -> Result<ElfFacts, Halt> {
+/// What a walk found on its way.
+#[derive(Debug, Default)]
+pub(super) struct Walked {
+    /// What the ELF files need and provide.
+    pub(super) elf: ElfFacts,
+    /// Attributes that are not carried.
+    pub(super) dropped: Option<DroppedAttributes>,
+}
+
+/// What an entry says besides its name, kind and mode.
+#[derive(Clone, Copy, Default)]
+struct Content<'a> {
+    size: u64,
+    link: &'a [u8],
+    attributes: &'a [Attribute],
+}
+
+/// Writes the trees' entries into `sink`.
+pub(super) fn walk<S: Sink>(trees: &[Tree], sink: &mut S) -> Result<Walked, Halt> {
     let mut sorted: Vec<&Tree> = trees.iter().collect();
     sorted.sort_by(|one, other| one.to.cmp(&other.to));
     for pair in sorted.windows(2) {
@@ -70,7 +90,7 @@ pub(super) fn walk<S: Sink>(trees: &[Tree], sink: &mut S) -> Result<ElfFacts, Ha
         }
     }
     let Some(first) = sorted.first() else {
-        return Ok(ElfFacts::default());
+        return Ok(Walked::default());
     };
     let mut walk = Walk {
         sink,
@@ -79,6 +99,7 @@ pub(super) fn walk<S: Sink>(trees: &[Tree], sink: &mut S) -> Result<ElfFacts, Ha
         root_length: 0,
         links: HashMap::new(),
         elf: ElfFacts::default(),
+        dropped: None,
         entries: 0,
         header: Vec::new(),
     };
@@ -87,7 +108,10 @@ pub(super) fn walk<S: Sink>(trees: &[Tree], sink: &mut S) -> Result<ElfFacts, Ha
         walk.tree(tree, above)?;
         above = &tree.to;
     }
-    Ok(walk.elf)
+    Ok(Walked {
+        elf: walk.elf,
+        dropped: walk.dropped,
+    })
 }
 
 impl<'a, S: Sink> Walk<'a, S> {
@@ -106,7 +130,7 @@ impl<'a, S: Sink> Walk<'a, S> {
             self.check_name()?;
             upper.push(component);
             if components.peek().is_some() && !before.starts_with(&upper) {
-                self.folder_entry(0o755)?;
+                self.folder_entry(0o755, &[])?;
             }
         }
         self.root_length = self.name.len();
@@ -124,7 +148,8 @@ impl<'a, S: Sink> Walk<'a, S> {
             Modes::Normalized => 0o755,
             Modes::Kept => stat.st_mode & 0o777,
         };
-        self.folder_entry(mode)?;
+        let attributes = self.attributes(folder, false)?;
+        self.folder_entry(mode, &attributes)?;
         for (name, file_type) in self.list(folder)? {
             let length = self.name.len();
             self.push(name.to_bytes());
@@ -159,7 +184,15 @@ impl<'a, S: Sink> Walk<'a, S> {
             FileType::Symlink => {
                 let target =
                     readlinkat(folder, name, Vec::new()).at("read the link", &self.path())?;
-                self.entry(Kind::Symlink, 0o777, 0, target.as_bytes())
+                let link = target.as_bytes();
+                self.entry(
+                    Kind::Symlink,
+                    0o777,
+                    Content {
+                        link,
+                        ..Content::default()
+                    },
+                )
             }
             // Some file systems do not tell types in a listing.
             FileType::Unknown => {
@@ -199,30 +232,95 @@ impl<'a, S: Sink> Walk<'a, S> {
     }
 
     fn file(&mut self, mut file: File, stat: &Stat) -> Result<(), Halt> {
-        let mode = self.file_mode(&file, stat)?;
+        let mode = self.file_mode(stat)?;
+        let attributes = self.attributes(file.as_fd(), mode & 0o111 != 0)?;
         if stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
-                let first = first.clone();
-                return self.entry(Kind::HardLink, mode, 0, &first);
+                let link = &first.clone();
+                return self.entry(
+                    Kind::HardLink,
+                    mode,
+                    Content {
+                        link,
+                        ..Content::default()
+                    },
+                );
             }
             self.links
                 .insert((stat.st_dev, stat.st_ino), self.name.clone());
         }
         let size = u64::try_from(stat.st_size).unwrap_or_default();
-        self.entry(Kind::File, mode, size, b"")?;
-        if self.content(&mut file, size)? {
+        let content = Content {
+            size,
+            attributes: &attributes,
+            ..Content::default()
+        };
+        self.entry(Kind::File, mode, content)?;
+        let blocks = u64::try_from(stat.st_blocks).unwrap_or_default();
+        if self.content(&mut file, size, blocks)? {
             self.add_elf(&file);
         }
         Ok(())
     }
 
-    fn file_mode(&self, file: &File, stat: &Stat) -> Result<u32, Halt> {
+    /// What the entry carries of its attributes. Those of the user's namespace belong to a layer; in an app they
+    /// differ from checkout to checkout.
+    fn attributes(
+        &mut self,
+        file: BorrowedFd<'_>,
+        is_executable: bool,
+    ) -> Result<Vec<Attribute>, Halt> {
+        let is_kept = self.tree.modes == Modes::Kept;
+        if !is_kept && !is_executable {
+            return Ok(Vec::new());
+        }
+        let names = attributes::list(file).at("list the attributes of", &self.path())?;
+        for name in &names.other {
+            match name.to_bytes() {
+                b"security.capability" => return Err(self.unpackable(Unpackable::Capabilities)),
+                // Labels that this machine's security modules put on every file.
+                other if other.starts_with(b"security.") => {}
+                _ if is_kept => self.drop_attribute(name),
+                _ => {}
+            }
+        }
+        if !is_kept || names.user.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(name) = names
+            .user
+            .iter()
+            .find(|name| name.to_bytes().contains(&b'='))
+        {
+            let name = name.to_bytes().to_owned();
+            return Err(self.unpackable(Unpackable::AttributeName { name }));
+        }
+        let kept = attributes::read(file, names.user).at("read the attributes of", &self.path())?;
+        let bytes = kept
+            .iter()
+            .map(|one| one.name.len() + one.value.len())
+            .sum::<usize>() as u64;
+        // Names and targets stand in the same header.
+        if bytes > HEADER_BODY_BYTES_MAX / 2 {
+            return Err(self.unpackable(Unpackable::Attributes { bytes }));
+        }
+        Ok(kept)
+    }
+
+    fn drop_attribute(&mut self, name: &CStr) {
+        let path = self.path();
+        let dropped = self.dropped.get_or_insert_with(|| DroppedAttributes {
+            name: name.to_string_lossy().into_owned(),
+            path,
+            count: 0,
+        });
+        dropped.count += 1;
+    }
+
+    fn file_mode(&self, stat: &Stat) -> Result<u32, Halt> {
         let mode = stat.st_mode & 0o7777;
         if mode & 0o6000 != 0 {
             return Err(self.unpackable(Unpackable::Setuid { mode }));
-        }
-        if mode & 0o111 != 0 && has_capabilities(file) {
-            return Err(self.unpackable(Unpackable::Capabilities));
         }
         Ok(match self.tree.modes {
             Modes::Normalized if mode & 0o100 != 0 => 0o755,
@@ -231,22 +329,54 @@ impl<'a, S: Sink> Walk<'a, S> {
         })
     }
 
-    /// Copies exactly `size` bytes, and finds that there are no more. Says whether they begin as an ELF file does.
-    fn content(&mut self, file: &mut File, size: u64) -> Result<bool, Halt> {
-        let mut left = size;
+    /// Copies exactly `size` bytes, holes as zeros, and finds that there are no more. Says whether they begin as an ELF file does.
+    fn content(&mut self, file: &mut File, size: u64, blocks: u64) -> Result<bool, Halt> {
+        let mut is_elf = false;
+        let mut at = 0;
+        while at < size && may_have_holes(size, blocks) {
+            let data = next_data(file, at, size).at("read", &self.path())?;
+            self.zeros(data.start - at)?;
+            file.seek(SeekFrom::Start(data.start))
+                .at("read", &self.path())?;
+            is_elf |= self.data(file, data.start..data.end, size)?;
+            at = data.end;
+        }
+        if at < size || size == 0 {
+            is_elf = self.data(file, 0..size, size)?;
+        }
+        self.zeros(size.next_multiple_of(BLOCK as u64) - size)?;
+        Ok(is_elf)
+    }
+
+    fn zeros(&mut self, mut count: u64) -> Result<(), Halt> {
+        while count > 0 {
+            let spare = self.sink.spare()?;
+            let room = spare.len() - 1;
+            let filled = usize::try_from(count).map_or(room, |count| count.min(room));
+            spare[..filled].fill(0);
+            self.sink.advance(filled);
+            count -= filled as u64;
+        }
+        Ok(())
+    }
+
+    /// Copies that part of a file of `size` bytes, at which the file stands, and finds that nothing follows the last.
+    /// Says whether it begins as an ELF file does.
+    fn data(&mut self, file: &mut File, part: Range<u64>, size: u64) -> Result<bool, Halt> {
+        let mut left = part.end - part.start;
         let mut is_elf = false;
         loop {
             let spare = self.sink.spare()?;
             let room = spare.len() - 1;
             let wanted = usize::try_from(left).map_or(room, |left| left.min(room));
             // One byte more than is expected, where it may be the last read: the end is found without another.
-            let past = usize::from(wanted as u64 == left);
+            let past = usize::from(part.end == size && wanted as u64 == left);
             let read = match file.read(&mut spare[..wanted + past]) {
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error).at("read", &self.path())?,
             };
-            if left == size && size >= elf::HEADER_BYTES_MIN {
+            if part.start == 0 && left == part.end && size >= elf::HEADER_BYTES_MIN {
                 is_elf = spare[..read].starts_with(elf::MAGIC);
             }
             if read > wanted || (read == 0 && left > 0) {
@@ -254,14 +384,10 @@ impl<'a, S: Sink> Walk<'a, S> {
             }
             self.sink.advance(read);
             left -= read as u64;
-            if left == 0 && read < wanted + past {
-                break;
+            if left == 0 && (part.end < size || read < wanted + past) {
+                return Ok(is_elf);
             }
         }
-        let padding = size.next_multiple_of(BLOCK as u64) - size;
-        self.sink
-            .put(&[0; BLOCK][..usize::try_from(padding).unwrap_or_default()])?;
-        Ok(is_elf)
     }
 
     fn add_elf(&mut self, file: &File) {
@@ -270,25 +396,38 @@ impl<'a, S: Sink> Walk<'a, S> {
         }
     }
 
-    fn folder_entry(&mut self, mode: u32) -> Result<(), Halt> {
+    fn folder_entry(&mut self, mode: u32, attributes: &[Attribute]) -> Result<(), Halt> {
         self.name.push(b'/');
-        self.entry(Kind::Folder, mode, 0, b"")?;
+        self.entry(
+            Kind::Folder,
+            mode,
+            Content {
+                attributes,
+                ..Content::default()
+            },
+        )?;
         self.name.pop();
         Ok(())
     }
 
-    fn entry(&mut self, kind: Kind, mode: u32, size: u64, link: &[u8]) -> Result<(), Halt> {
+    fn entry(&mut self, kind: Kind, mode: u32, content: Content<'_>) -> Result<(), Halt> {
         self.entries += 1;
         if self.entries > ENTRIES_MAX {
             return Err(self.unpackable(Unpackable::Name(Refusal::TooManyEntries)));
         }
         self.header.clear();
+        let Content {
+            size,
+            link,
+            attributes,
+        } = content;
         Header {
             name: &self.name,
             kind,
             mode,
             size,
             link,
+            attributes,
         }
         .write(&mut self.header);
         self.sink.put(&self.header)
@@ -326,9 +465,4 @@ impl<'a, S: Sink> Walk<'a, S> {
             self.tree.from.join(OsStr::from_bytes(below))
         }
     }
-}
-
-/// File systems without extended attributes have none.
-fn has_capabilities(file: &File) -> bool {
-    fgetxattr(file, "security.capability", &mut [0_u8; 0][..]).is_ok()
 }

@@ -20,8 +20,8 @@ use super::source::Source;
 use super::state::{BuildpackState, LayerState, State};
 use super::{BuildError, Event};
 use crate::archive::{
-    BaseNeeds, ElfFacts, LayerBlob, LayerKind, Modes, Packed, Slug, SlugBuildpack, SlugProcess,
-    Tree, pack, write_image,
+    BaseNeeds, DroppedAttributes, ElfFacts, LayerBlob, LayerKind, Modes, Packed, Slug,
+    SlugBuildpack, SlugProcess, Tree, pack, write_image,
 };
 use crate::buildpack::launch::{Launched, Process};
 use crate::ident::{BuildpackId, Digest, LayerName};
@@ -47,6 +47,8 @@ pub(super) struct Exported {
     pub(super) app: Digest,
     /// The tar of the SBOMs; none if there are none.
     pub(super) sbom: Option<Digest>,
+    /// What the user should know.
+    pub(super) warnings: Vec<String>,
 }
 
 struct Exporter<'a> {
@@ -57,6 +59,7 @@ struct Exporter<'a> {
     elf: Vec<ElfFacts>,
     report: Vec<BuiltLayer>,
     packed: BTreeMap<(BuildpackId, LayerName), Packed>,
+    warnings: Vec<String>,
 }
 
 /// Packs what changed and writes the slug.
@@ -76,6 +79,7 @@ pub(super) fn export(
         elf: Vec::new(),
         report: Vec::new(),
         packed: BTreeMap::new(),
+        warnings: Vec::new(),
     };
     for built in &executed.by {
         for (name, layer) in &built.layers {
@@ -89,6 +93,7 @@ pub(super) fn export(
         elf,
         report,
         packed,
+        warnings,
         ..
     } = exporter;
     let slug = Slug {
@@ -107,6 +112,7 @@ pub(super) fn export(
         packed,
         app,
         sbom,
+        warnings,
     })
 }
 
@@ -204,12 +210,19 @@ impl Exporter<'_> {
                 bytes,
             });
         };
-        Ok(pack(
-            &request.store,
-            &[tree],
-            request.compression,
-            &mut tell,
-        )?)
+        let packed = pack(&request.store, &[tree], request.compression, &mut tell)?;
+        if let Some(DroppedAttributes { name, path, count }) = &packed.dropped {
+            let path = path.display();
+            self.warn(format!(
+                "the layer {shown} is without {count} extended attributes, of which `{name}` of `{path}` is the first: a layer holds those of `user` alone"
+            ));
+        }
+        Ok(packed)
+    }
+
+    fn warn(&mut self, warning: String) {
+        (self.progress)(Event::Warning(&warning));
+        self.warnings.push(warning);
     }
 
     /// What the buildpacks say is in the slug, as a layer of its own.

@@ -102,7 +102,13 @@ pub fn build(
     let built = |warnings, executed: &Executed, exported: &Exported| {
         report::built(warnings, &source, executed, exported)
     };
-    let all_warnings = [source.warnings.clone(), warnings, executed.warnings.clone()].concat();
+    let all_warnings = [
+        source.warnings.clone(),
+        warnings,
+        executed.warnings.clone(),
+        exported.warnings.clone(),
+    ]
+    .concat();
     let mut built = built(all_warnings, &executed, &exported);
     let mut state = State::empty();
     state.made_for = Some(made_for);

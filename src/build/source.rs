@@ -17,6 +17,7 @@ use super::slug_toml::SlugToml;
 use super::{BuildError, git};
 use crate::buildpack::ExecEnv;
 use crate::layer::Env;
+use crate::sys::copy::copy_content;
 use crate::sys::fs::read_plain;
 use crate::sys::{At as _, PathError};
 
@@ -278,19 +279,13 @@ fn copy(from: &Path, to: &Path, owner: Option<u32>) -> Result<(), PathError> {
     }
 }
 
-/// `io::copy` between files is `copy_file_range`: a reflink where the file system has them.
-fn copy_file(
-    mut from_file: File,
-    from: &Path,
-    to: &Path,
-    owner: Option<u32>,
-) -> Result<(), PathError> {
+fn copy_file(from_file: File, from: &Path, to: &Path, owner: Option<u32>) -> Result<(), PathError> {
     let found = from_file.metadata().at("look at", from)?;
     if !found.is_file() {
         return Err(io::Error::other("it is no file any more")).at("copy", from);
     }
-    let mut to_file = File::create_new(to).at("create", to)?;
-    io::copy(&mut from_file, &mut to_file).at("copy", from)?;
+    let to_file = File::create_new(to).at("create", to)?;
+    copy_content(&from_file, &found, &to_file).at("copy", from)?;
     let mode = if found.permissions().mode() & 0o100 == 0 {
         0o644
     } else {

@@ -8,7 +8,8 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::sys::{At as _, PathError};
+use crate::sys::copy::copy_content;
+use crate::sys::{At as _, PathError, attributes};
 
 /// The mark of a folder that hides what lies below it (overlayfs, option `userxattr`).
 const OPAQUE: &str = "user.overlay.opaque";
@@ -89,7 +90,7 @@ pub(super) fn move_tree(from: &Path, to: &Path) -> Result<(), PathError> {
     }
 }
 
-/// Copies a tree with modes, times, links and hard links; owners where the caller may give away.
+/// Copies a tree with modes, times, links, hard links, holes and attributes; owners where the caller may give away.
 pub(super) fn copy_tree(from: &Path, to: &Path) -> Result<(), PathError> {
     copy_entry(from, to, &mut HashMap::new())
 }
@@ -121,9 +122,10 @@ fn copy_entry(
         }
         linked.insert((found.dev(), found.ino()), to.to_owned());
     }
-    let mut source = File::open(from).at("open", from)?;
-    let mut target = File::create_new(to).at("create", to)?;
-    io::copy(&mut source, &mut target).at("copy", from)?;
+    let source = File::open(from).at("open", from)?;
+    let target = File::create_new(to).at("create", to)?;
+    copy_content(&source, &found, &target).at("copy", from)?;
+    attributes::copy(&source, &target).at("set the attributes of", to)?;
     give(&found, to)?;
     // After the owner, whose change takes away setuid.
     target
@@ -144,9 +146,10 @@ fn make_folder(to: &Path) -> Result<(), PathError> {
 fn make_alike(from: &Path, to: &Path) -> Result<(), PathError> {
     let found = from.symlink_metadata().at("look at", from)?;
     let modified = found.modified().at("look at", from)?;
-    File::open(to)
-        .and_then(|folder| folder.set_modified(modified))
-        .at("set the time of", to)?;
+    let folder = File::open(to).at("open", to)?;
+    let original = File::open(from).at("open", from)?;
+    attributes::copy(&original, &folder).at("set the attributes of", to)?;
+    folder.set_modified(modified).at("set the time of", to)?;
     give(&found, to)?;
     fs::set_permissions(to, Permissions::from_mode(found.mode() & 0o7777)).at("set the mode of", to)
 }
@@ -305,6 +308,15 @@ mod tests {
         let (from, to) = (folder.path().join("from"), folder.path().join("to"));
         write(&from.join("a"), "1");
         fs::hard_link(from.join("a"), from.join("b")).unwrap();
+        let attribute = |of: &Path| {
+            let mut value = [0_u8; 9];
+            let length = rustix::fs::lgetxattr(of, "user.a", &mut value[..]).unwrap();
+            value[..length].to_vec()
+        };
+        for of in [from.join("a"), from.clone()] {
+            let none = rustix::fs::XattrFlags::empty();
+            rustix::fs::lsetxattr(of, "user.a", b"1", none).unwrap();
+        }
         fs::set_permissions(from.join("a"), Permissions::from_mode(0o500)).unwrap();
         symlink("nowhere", from.join("c")).unwrap();
         copy_tree(&from, &to).unwrap();
@@ -313,6 +325,7 @@ mod tests {
             (found("a").mode() & 0o7777, found("a").ino()),
             (0o500, found("b").ino())
         );
+        assert_eq!([attribute(&to.join("b")), attribute(&to)], [b"1", b"1"]);
         assert_eq!(fs::read_link(to.join("c")).unwrap(), Path::new("nowhere"));
         assert_eq!(
             found("a").modified().unwrap(),

@@ -2,7 +2,9 @@
 //! clock, the network. `unsafe` is expected here alone, each place with its
 //! proof. Knows no buildpack, no slug, no release.
 
+pub mod attributes;
 pub mod clock;
+pub mod copy;
 pub mod fetch;
 pub mod fs;
 pub mod lock;
