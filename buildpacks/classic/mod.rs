@@ -23,9 +23,11 @@ mod stack;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::buildpack::author::At as _;
 use crate::buildpack::author::BuildContext;
 use crate::buildpack::author::BuiltIn;
 use crate::buildpack::author::DetectContext;
@@ -112,9 +114,7 @@ fn build(context: &BuildContext) -> Result<(), Failure> {
         cache: true,
         ..LayerTypes::default()
     };
-    if cache.cached::<toml::Table>().is_none() {
-        cache.renew()?;
-    }
+    fs::create_dir_all(&cache.dir).at("create the folder", &cache.dir)?;
     cache.describe(types, toml::Table::new())?;
     let dirs = pack::Dirs {
         build: &context.app,

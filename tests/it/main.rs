@@ -10,6 +10,7 @@ mod bad_input;
 mod build;
 mod build_apps;
 mod cache;
+mod classic;
 mod cli;
 mod contract;
 mod contract_launch;

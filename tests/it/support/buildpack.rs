@@ -36,6 +36,16 @@ pub(crate) fn buildpack_of(
     world.path(name)
 }
 
+/// A classic buildpack of Heroku's in the folder `name`: each program and its script.
+pub(crate) fn classic(world: &World, name: &str, programs: &[(&str, &str)]) -> PathBuf {
+    for (program, script) in programs {
+        let text = format!("#!/usr/bin/env bash\nset -eu\n{script}\n");
+        let path = world.write(&format!("{name}/bin/{program}"), text);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    world.path(name)
+}
+
 /// Builds the folder `app` with these buildpacks; the report.
 #[track_caller]
 pub(crate) fn build(world: &World, buildpacks: &[&str]) -> Value {

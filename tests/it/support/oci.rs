@@ -55,6 +55,12 @@ impl Archive {
             .insert("index.json".to_owned(), index.to_string().into_bytes());
     }
 
+    /// The image config.
+    pub(crate) fn config(&self) -> Value {
+        let manifest_name = blob(&self.json("index.json")["manifests"][0]["digest"]);
+        self.json(&blob(&self.json(&manifest_name)["config"]["digest"]))
+    }
+
     fn json(&self, name: &str) -> Value {
         serde_json::from_slice(&self.0[name]).unwrap()
     }
