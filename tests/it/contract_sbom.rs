@@ -39,7 +39,7 @@ const WRITES: &str = r#"
     for of in built nothing launch build; do echo "{\"of\":\"$of\"}" > "$1/$of.sbom.cdx.json"; done"#;
 
 /// What lies in the slug's SBOM layer, by path below `layers/sbom`; and the label of lifecycle.
-fn sboms(world: &World, slug: &str) -> (Vec<(String, String)>, Value) {
+pub(crate) fn sboms(world: &World, slug: &str) -> (Vec<(String, String)>, Value) {
     let archive = world.path("app.slug");
     world
         .slug(&[
