@@ -427,6 +427,8 @@ impl Remaining {
 }
 
 #[cfg(test)]
+mod lifecycle_cases;
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -455,146 +457,6 @@ mod tests {
         assert_eq!(names, ["a", "b"]);
         assert_eq!(parse("").unwrap().choices(), [Alternative::default()]);
         assert_eq!(parse(&toml::to_string(&plan).unwrap()).unwrap(), plan);
-    }
-
-    /// Resolves a group written as `A? provides:a,b requires:c or …`, one line a member; says `A C | a<A: 1, …` or the conflicts.
-    /// `?` marks an optional member. The examples are lifecycle's (`phase/detector_test.go`), re-typed.
-    fn check(group: &[&str], expected: &str) {
-        let parsed: Vec<(BuildpackId, bool, BuildPlan)> =
-            group.iter().map(|line| member(line)).collect();
-        let candidates: Vec<Candidate<'_>> = parsed
-            .iter()
-            .map(|(id, optional, plan)| Candidate {
-                id,
-                optional: *optional,
-                plan,
-            })
-            .collect();
-        let actual = match resolve(&candidates) {
-            Ok(resolved) => shown(&resolved, &candidates),
-            Err(conflicts) => format!("{conflicts:?}"),
-        };
-        assert_eq!(actual, expected);
-    }
-
-    fn member(line: &str) -> (BuildpackId, bool, BuildPlan) {
-        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let mut choices: Vec<Alternative> = rest.split(" or ").map(choice).collect();
-        let Alternative { provides, requires } = choices.remove(0);
-        let plan = BuildPlan {
-            provides,
-            requires,
-            alternatives: choices,
-        };
-        (
-            name.trim_end_matches('?').parse().unwrap(),
-            name.ends_with('?'),
-            plan,
-        )
-    }
-
-    fn choice(text: &str) -> Alternative {
-        let mut choice = Alternative::default();
-        for word in text.split_whitespace() {
-            let (kind, names) = word.split_once(':').unwrap();
-            for name in names.split(',').map(str::to_owned) {
-                match kind {
-                    "provides" => choice.provides.push(Provide { name }),
-                    _ => choice.requires.push(Require {
-                        name,
-                        ..Require::default()
-                    }),
-                }
-            }
-        }
-        choice
-    }
-
-    fn shown(resolved: &Resolved, candidates: &[Candidate<'_>]) -> String {
-        let members: Vec<_> = resolved
-            .members
-            .iter()
-            .map(|place| candidates[*place].id.as_str())
-            .collect();
-        let entry = |entry: &Entry| {
-            let providers: Vec<_> = entry.providers.iter().map(BuildpackId::as_str).collect();
-            format!(
-                "{}<{}: {}",
-                entry.name,
-                providers.join(""),
-                entry.requires.len()
-            )
-        };
-        let entries: Vec<_> = resolved.entries.iter().map(entry).collect();
-        format!("{} | {}", members.join(" "), entries.join(", "))
-    }
-
-    #[test]
-    fn rule_23_lifecycles_plan_with_matched_dependencies() {
-        let group = [
-            "A provides:dep1,dep2 requires:dep2",
-            "C provides:dep1,dep2",
-            "D provides:dep2 requires:dep1,dep2",
-            "B requires:dep1,dep2",
-        ];
-        check(&group, "A C D B | dep1<AC: 2, dep2<ACD: 3");
-    }
-
-    #[test]
-    fn rule_23_a_require_must_be_provided_first() {
-        let group = ["B requires:dep1", "C provides:dep1 requires:dep1"];
-        check(
-            &group,
-            r#"[Requires { buildpack: BuildpackId("B"), name: "dep1" }]"#,
-        );
-    }
-
-    #[test]
-    fn rule_23_a_provide_must_be_required_after() {
-        let group = ["A provides:dep1 requires:dep1", "B provides:dep1"];
-        check(
-            &group,
-            r#"[Provides { buildpack: BuildpackId("B"), name: "dep1" }]"#,
-        );
-    }
-
-    #[test]
-    fn rule_24_optional_members_in_conflict_are_dropped_to_a_fixpoint() {
-        let group = [
-            "A? requires:missing",
-            "B provides:present requires:present",
-            "C? provides:missing",
-        ];
-        check(&group, "B | present<B: 1");
-        // Dropping B leaves A's offer unused, which drops A.
-        check(&["A? provides:a", "B? requires:a,missing", "C"], "C | ");
-        check(&["A? provides:a", "B? requires:a,missing"], "[NobodyLeft]");
-    }
-
-    #[test]
-    fn rule_25_an_optional_member_is_optional_in_its_last_choice_only() {
-        // lifecycle's example of 16 tries: D has no choice that fits and goes in the last trial.
-        let group = [
-            "A? provides:dep2-missing or provides:dep1-present",
-            "B? requires:dep3-missing or requires:dep1-present",
-            "C provides:dep5-missing requires:dep4-missing or provides:dep6-present requires:dep6-present",
-            "D? provides:dep8-missing requires:dep7-missing or provides:dep10-missing requires:dep9-missing",
-        ];
-        check(&group, "A B C | dep1-present<A: 1, dep6-present<C: 1");
-    }
-
-    #[test]
-    fn rule_22_the_first_buildpacks_choice_varies_slowest() {
-        let group = ["A provides:x or provides:y", "B requires:y or requires:x"];
-        check(&group, "A B | x<A: 1");
-    }
-
-    #[test]
-    fn combinations_have_a_limit() {
-        let choices = ["requires:missing"; 10].join(" or ");
-        let line = format!("A {choices}");
-        let group: Vec<&str> = std::iter::repeat_n(line.as_str(), 6).collect();
-        check(&group, "[TooManyTrials]");
     }
 
     #[test]
