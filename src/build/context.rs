@@ -74,7 +74,8 @@ impl<'a> Context<'a> {
             .map(|folder| Delta::read(&folder.join("env"), Action::Default));
         let build_config = build_config.transpose()?.unwrap_or_default();
         let host = Host::read()?;
-        let mut base = environment::base(&request.operator_env, site.home());
+        let target = environment::target(&host.target);
+        let mut base = environment::base(&request.operator_env, site.home(), &target);
         if let (AppFolder::App, Some((commit, _))) = (site.app, &source.commit) {
             base.insert("SOURCE_VERSION".into(), commit.into()); // classic buildpacks are told it
         }
@@ -83,7 +84,7 @@ impl<'a> Context<'a> {
             user,
             build_config,
             exec_env: request.exec_env.clone(),
-            target: environment::target(&host.target),
+            target,
             platform: PLATFORM.into(),
             layers: LAYERS.into(),
         };

@@ -21,8 +21,12 @@ const PROXIES: [&str; 6] = [
     "no_proxy",
 ];
 
-/// The operator's proxies, and what is the same in every build.
-pub(super) fn base(operator: &Env, home: &Path) -> Env {
+/// What systems were known by before there were targets.
+const STACK: &str = "CNB_STACK_ID";
+
+/// The operator's proxies, and what is the same in every build. A stack is promised before Buildpack API 0.10, and
+/// buildpacks of then end without one: the operator's, else what the system is known by.
+pub(super) fn base(operator: &Env, home: &Path, target: &Base) -> Env {
     let proxies = PROXIES.iter().filter_map(|name| {
         let value = operator.get(OsStr::new(name))?;
         Some((OsString::from(name), value.clone()))
@@ -36,6 +40,9 @@ pub(super) fn base(operator: &Env, home: &Path) -> Env {
     let mut base: Env = proxies.collect();
     base.extend(fixed.map(|(name, value)| (name.into(), value.into())));
     base.insert("HOME".into(), home.into());
+    let stack = operator.get(OsStr::new(STACK)).cloned();
+    let stack = stack.or_else(|| target.stack_id().map(OsString::from));
+    base.extend(stack.map(|stack| (STACK.into(), stack)));
     base
 }
 
@@ -72,7 +79,7 @@ mod tests {
         let operator: Env = operator
             .map(|(name, value)| (name.into(), value.into()))
             .into();
-        let env = base(&operator, Path::new("/home/slug"));
+        let env = base(&operator, Path::new("/home/slug"), &Base::default());
         let names: Vec<_> = env.keys().map(|name| name.to_str().unwrap()).collect();
         assert_eq!(
             names,
@@ -86,5 +93,33 @@ mod tests {
             ]
         );
         assert_eq!(env[OsStr::new("PATH")], PATH);
+    }
+
+    #[test]
+    fn rule_40_a_stack_is_the_operators_or_what_the_system_is_known_by() {
+        let check = |operator: Option<&str>, distro: (&str, &str), expected: Option<&str>| {
+            let operator = operator.map(|stack| (STACK.into(), stack.into()));
+            let target = Base {
+                distro: Distro {
+                    name: distro.0.to_owned(),
+                    version: distro.1.to_owned(),
+                },
+                ..Base::default()
+            };
+            let env = base(&operator.into_iter().collect(), Path::new("/"), &target);
+            let stack = env
+                .get(OsStr::new(STACK))
+                .map(|stack| stack.to_str().unwrap());
+            assert_eq!(stack, expected);
+        };
+        check(
+            None,
+            ("ubuntu", "24.04"),
+            Some("io.buildpacks.stacks.noble"),
+        );
+        check(None, ("debian", "13"), Some("debian-13"));
+        check(None, ("arch", ""), Some("arch"));
+        check(None, ("", ""), None);
+        check(Some("heroku-24"), ("ubuntu", "24.04"), Some("heroku-24"));
     }
 }

@@ -140,7 +140,8 @@ impl Line<'_> {
         let read = Launch::read(&folder.join("launch.toml"), buildpack.api)?;
         let mut warnings = read.warnings;
         let launch_bom = read.launch.bom.clone();
-        warnings.extend(self.executed.launched.add(id, read.launch));
+        let launch = read.launch.for_exec_env(&context.request.exec_env);
+        warnings.extend(self.executed.launched.add(id, launch));
         let store = stored(&folder.join("store.toml"))?;
         let collected = collect(context, cache, buildpack, restored)?;
         let sboms = &mut self.executed.sboms;

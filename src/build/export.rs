@@ -103,7 +103,7 @@ pub(super) fn export(
         buildpacks: executed.by.iter().map(slug_buildpack).collect(),
         target: context.host.target.clone(),
         base: BaseNeeds::of(&elf, &context.host),
-        labels: labels(source, &executed.launched),
+        labels: labels(context, source, &executed.launched),
     };
     let slug = write_image(store, &slug)?;
     Ok(Exported {
@@ -328,8 +328,10 @@ fn slug_buildpack(built: &BuiltBy) -> SlugBuildpack {
 }
 
 /// The buildpacks' labels, and what the source says of itself.
-fn labels(source: &Source, launched: &Launched) -> BTreeMap<String, String> {
+fn labels(context: &Context<'_>, source: &Source, launched: &Launched) -> BTreeMap<String, String> {
     let mut labels = launched.labels.clone();
+    let exec_env = context.request.exec_env.to_string();
+    labels.insert("io.buildpacks.exec-env".to_owned(), exec_env);
     for (key, own) in source.slug_toml.labels() {
         let value = match labels.get(&key) {
             Some(of_buildpacks) if key == PROCESS_LABEL => over(of_buildpacks, &own),

@@ -211,6 +211,8 @@ fn copy_stack(stack: &[PathBuf], to: &Path, scratch: &Path) -> Result<(), PathEr
 }
 
 #[cfg(test)]
+mod lifecycle_cases;
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::layer::LayerTypes;

@@ -134,6 +134,8 @@ fn class_byte(pattern: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 #[cfg(test)]
+mod lifecycle_cases;
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -299,6 +299,29 @@ impl fmt::Display for TargetPattern {
     }
 }
 
+impl Base {
+    /// The stack that buildpacks of before targets know a system by: that of the builders of its time for an Ubuntu with a
+    /// long support, else its own name. None where the system is not known.
+    pub fn stack_id(&self) -> Option<String> {
+        let Distro { name, version } = &self.distro;
+        let known = match (name.as_str(), version.as_str()) {
+            ("", _) => return None,
+            ("ubuntu", "18.04") => Some("bionic"),
+            ("ubuntu", "20.04") => Some("focal"),
+            ("ubuntu", "22.04") => Some("jammy"),
+            ("ubuntu", "24.04") => Some("noble"),
+            _ => None,
+        };
+        let own = || {
+            [name.as_str(), version]
+                .join("-")
+                .trim_end_matches('-')
+                .to_owned()
+        };
+        Some(known.map_or_else(own, |codename| format!("io.buildpacks.stacks.{codename}")))
+    }
+}
+
 impl fmt::Display for Base {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

@@ -13,6 +13,7 @@ use toml::Spanned;
 use super::api::Api;
 use super::bom;
 use super::bom::{BomEntry, RawBomEntry};
+use super::exec_env::ExecEnv;
 use crate::ident::{BuildpackId, ProcessType};
 use crate::layer::toml_file;
 use crate::layer::toml_file::TomlError;
@@ -158,6 +159,14 @@ impl Launch {
             || Ok(ReadLaunch::default()),
             |bytes| Self::parse(&bytes, path, api),
         )
+    }
+
+    /// Without the processes that are meant for other execution environments (rule 53): a slug is built for one.
+    #[must_use]
+    pub fn for_exec_env(mut self, exec_env: &ExecEnv) -> Self {
+        self.processes
+            .retain(|process| exec_env.is_among(&process.exec_env));
+        self
     }
 
     fn parse(bytes: &[u8], path: &Path, api: Api) -> Result<ReadLaunch, TomlError> {
@@ -388,6 +397,50 @@ mod tests {
         assert_eq!((by, process.command[0].as_str()), (&second, "b"));
         assert!(launched.add(&first, one).is_empty());
         assert_eq!(launched.default, Some(ProcessType::web()));
+    }
+
+    #[test]
+    fn rule_53_a_process_for_another_execution_environment_is_none_of_this_slug() {
+        let process = |kind: &str, command: &str, environments: &str| {
+            format!(
+                "[[processes]]\ntype = \"{kind}\"\ncommand = [\"{command}\"]\nexec-env = [{environments}]\n"
+            )
+        };
+        // lifecycle's `launch/process_test.go:273`; the same type may be there for each environment.
+        let text = [
+            process("web", "web-server", ""),
+            process("prod-only", "prod-command", "\"production\""),
+            process("test-only", "test-command", "\"test\""),
+            process("multi-env", "multi-command", "\"production\", \"test\""),
+            process("wildcard", "wildcard-command", "\"*\""),
+            process("duplicate", "prod-version", "\"production\""),
+            process("duplicate", "test-version", "\"test\""),
+        ];
+        let read = parse(&text.concat(), "0.12").unwrap().launch;
+        let commands = |exec_env: &str| -> Vec<String> {
+            let launch = read.clone().for_exec_env(&exec_env.parse().unwrap());
+            let processes = launch.processes.into_iter();
+            processes
+                .map(|process| process.command[0].clone())
+                .collect()
+        };
+        let test = [
+            "web-server",
+            "test-command",
+            "multi-command",
+            "wildcard-command",
+            "test-version",
+        ];
+        assert_eq!(commands("test"), test);
+        let production = [
+            "web-server",
+            "prod-command",
+            "multi-command",
+            "wildcard-command",
+            "prod-version",
+        ];
+        assert_eq!(commands(ExecEnv::PRODUCTION), production);
+        assert_eq!(commands("other"), ["web-server", "wildcard-command"]);
     }
 
     #[test]

@@ -18,16 +18,17 @@ pub fn in_bash(
     working_dir: &Path,
     tokens: &[OsString],
 ) -> Vec<OsString> {
-    let command = match tokens {
-        [script] => script.clone(),
+    let (command, words) = match tokens {
+        [script] => (script.clone(), &[][..]),
         tokens => {
             let expanded = (0..tokens.len()).map(|at| format!(r#""$(eval echo \"${{{at}}}\")""#));
-            expanded.collect::<Vec<String>>().join(" ").into()
+            let command = expanded.collect::<Vec<String>>().join(" ");
+            (command.into(), tokens)
         }
     };
     let mut argv = after(profiles, working_dir, "exec /bin/bash -c \"$@\"");
     argv.extend([caller.to_owned(), command]);
-    argv.extend(tokens.iter().cloned());
+    argv.extend(words.iter().cloned());
     argv
 }
 
@@ -122,10 +123,19 @@ mod tests {
     }
 
     #[test]
+    fn rule_58_a_script_is_bashs_own() {
+        assert_eq!(check("true", &["echo $0 $#"]), "/bin/bash 0\n");
+    }
+
+    #[test]
     fn rule_58_tokens_are_expanded_one_by_one() {
         assert_eq!(
             check("export A='x  y'", &["printf", "<%s>", "$A", "b c"]),
             "<x y><b c>".replace("x y", "x  y")
         );
+        // lifecycle's `launch/bash_test.go:132`: of ten and more, too.
+        let words = "one two three four five six seven eight nine ten";
+        let tokens: Vec<&str> = ["echo"].into_iter().chain(words.split(' ')).collect();
+        assert_eq!(check("true", &tokens), format!("{words}\n"));
     }
 }

@@ -286,10 +286,12 @@ impl Loaded {
                 shell::as_it_is(&profiles, self.slug.app.path(), argv)
             }
             (Command::Direct(argv), _) => argv.clone(),
+            // A user's arguments are no command.
+            (_, Some(process)) if process.command.first().is_none_or(String::is_empty) => Vec::new(),
             (Command::Type(_, user), Some(process)) => {
                 let how = self.user_arguments(process);
                 let argv = words(&process.command, &process.args, user, how);
-                if process.direct || argv.first().is_none_or(|program| program.is_empty()) {
+                if process.direct {
                     argv
                 } else {
                     shell::in_bash(
@@ -476,5 +478,7 @@ fn empty_folder(store: &Store) -> Result<Option<PathBuf>, PathError> {
     Ok(Some(empty))
 }
 
+#[cfg(test)]
+mod lifecycle_cases;
 #[cfg(test)]
 mod tests;

@@ -74,7 +74,6 @@ fn shown(resolved: &Resolved, candidates: &[Candidate<'_>]) -> String {
     format!("{} | {}", members.join(" "), entries.join(", "))
 }
 
-
 /// A case of lifecycle: its line, the members that passed, what it comes to.
 const CASES: &[(u32, &[&str], &str)] = &[
     (
@@ -133,10 +132,7 @@ fn rule_22_the_first_buildpacks_choice_varies_slowest() {
 
 #[test]
 fn rule_23_a_buildpack_provides_to_itself_and_a_plan_may_be_empty() {
-    assert_eq!(
-        resolved(&["A provides:x requires:x", "B"]),
-        "A B | x<A: 1"
-    );
+    assert_eq!(resolved(&["A provides:x requires:x", "B"]), "A B | x<A: 1");
     assert_eq!(
         resolved(&["A requires:x provides:x", "B requires:x"]),
         "A B | x<A: 2"
@@ -176,7 +172,12 @@ fn rule_26_nobody_left_is_no_group_and_several_may_provide_and_require_one_name(
         "[NobodyLeft]"
     );
     assert_eq!(
-        resolved(&["A provides:x", "B provides:x", "C requires:x", "D requires:x"]),
+        resolved(&[
+            "A provides:x",
+            "B provides:x",
+            "C requires:x",
+            "D requires:x"
+        ]),
         "A B C D | x<AB: 2"
     );
 }
@@ -213,4 +214,3 @@ fn combinations_have_a_limit() {
     let group: Vec<&str> = std::iter::repeat_n(line.as_str(), 6).collect();
     assert_eq!(resolved(&group), "[TooManyTrials]");
 }
-

@@ -252,7 +252,10 @@ fn rules_42_and_43_the_users_variables_and_then_the_operators() {
                 ("VAR_DEFAULT", "value-override-orig"),
             ],
             after: &[
-                ("VAR_CHANGE", "value-prepend:value-platform-change:value-append"),
+                (
+                    "VAR_CHANGE",
+                    "value-prepend:value-platform-change:value-append",
+                ),
                 ("VAR_DEFAULT", "value-override-orig"),
                 ("VAR_DNE", "value-platform-dne"),
                 ("VAR_EMPTY", ""),
@@ -297,7 +300,7 @@ fn rules_45_and_55_the_order_of_a_launch() {
         vec![read("/layers/latest/layer3"), read("/layers/latest/layer4")],
     ];
     let mut actual = Env::new();
-    apply_at_launch(&buildpacks, &ProcessType::web(), &mut actual);
+    apply_at_launch(&buildpacks, Some(&ProcessType::web()), &mut actual);
     let path = "/layers/latest/layer4/bin:/layers/latest/layer3/bin:/layers/0.9/layer2/bin:/layers/0.9/layer1/bin";
     let order = "env launch web ".repeat(4);
     assert_eq!(actual, env(&[("O", &order), ("PATH", path)]));

@@ -6,7 +6,7 @@ use crate::archive::SlugBuildpack;
 use crate::archive::Target;
 use crate::store::Secret;
 
-fn process(name: &str, command: &[&str], args: &[&str], direct: bool) -> SlugProcess {
+pub(super) fn process(name: &str, command: &[&str], args: &[&str], direct: bool) -> SlugProcess {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     SlugProcess {
         process_type: name.parse().unwrap(),
@@ -92,6 +92,27 @@ fn layer_folder() -> tempfile::TempDir {
         crate::sys::fs::write_atomic(&layer.join(file), value.as_bytes(), 0o644).unwrap();
     }
     folder
+}
+
+/// The words that a slug of these processes is started with; each buildpack is an id and its Buildpack API.
+pub(super) fn argv_of(
+    processes: Vec<SlugProcess>,
+    buildpacks: &[(String, String)],
+    command: &Command,
+) -> Result<Vec<String>, LaunchError> {
+    let folder = layer_folder();
+    let mut loaded = loaded(folder.path());
+    loaded.slug.processes = processes;
+    let buildpack = |(id, api): &(String, String)| SlugBuildpack {
+        id: id.parse().unwrap(),
+        version: "1".to_owned(),
+        api: api.clone(),
+        homepage: None,
+    };
+    loaded.slug.buildpacks = buildpacks.iter().map(buildpack).collect();
+    let spec = loaded.spec(command, &"run.1".parse().unwrap(), None)?;
+    let words = spec.program.argv.into_iter();
+    Ok(words.map(|word| word.into_string().unwrap()).collect())
 }
 
 fn argv(command: &Command) -> Vec<String> {
