@@ -287,7 +287,9 @@ impl Loaded {
             }
             (Command::Direct(argv), _) => argv.clone(),
             // A user's arguments are no command.
-            (_, Some(process)) if process.command.first().is_none_or(String::is_empty) => Vec::new(),
+            (_, Some(process)) if process.command.first().is_none_or(String::is_empty) => {
+                Vec::new()
+            }
             (Command::Type(_, user), Some(process)) => {
                 let how = self.user_arguments(process);
                 let argv = words(&process.command, &process.args, user, how);

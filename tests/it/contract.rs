@@ -365,3 +365,27 @@ fn rules_35_to_37_processes_are_those_of_all_buildpacks() {
         .code(1)
         .says("launch.toml`, line 3, column 11");
 }
+
+#[test]
+fn rule_21_what_stands_before_and_after_each_group_is_not_added_to_one_that_has_it() {
+    let world = World::new();
+    world.app("app", &[("file", "")]);
+    for name in ["before", "app-own", "after"] {
+        buildpack(&world, name, TAKE_ALL, &format!("echo ran {name}"));
+    }
+    let wrapped = |named: &[&str]| {
+        let arguments = [
+            &arguments(named)[..],
+            &["--pre", "before", "--post", "after"],
+        ]
+        .concat();
+        let stderr = world.slug(&arguments).code(0).stderr();
+        let ran = stderr.lines().filter_map(|line| line.strip_prefix("ran "));
+        ran.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(wrapped(&["app-own"]), ["before", "app-own", "after"]);
+    assert_eq!(
+        wrapped(&["after", "app-own"]),
+        ["before", "after", "app-own"]
+    );
+}
