@@ -11,6 +11,7 @@
 //! - `store`: blobs by digest, the ledger of releases, sealed config, garbage.
 //! - `archive`: layers and images: canonical tar, OCI manifests, hostile unpacking.
 //! - `build`: source → detect → restore → execute → export: ends in a slug's digest.
+//! - `workshop`: what authors of buildpacks work with: fixtures, run in real builds.
 //! - `release`: slug + config → release; rollback; what differs.
 //! - `run`: runs releases: launch, formation, supervisor, stop.
 //! - `router`: the public listener in front of the web processes; knows no release.
@@ -34,3 +35,4 @@ pub mod router;
 pub mod run;
 pub mod store;
 pub mod sys;
+pub mod workshop;

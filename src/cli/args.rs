@@ -112,7 +112,7 @@ pub(crate) enum Command {
     Completions(Completions),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct BuildOptions {
     #[command(flatten)]
     pub(crate) buildpacks: BuildpackOptions,
@@ -136,7 +136,7 @@ pub(crate) struct BuildOptions {
 }
 
 /// Which buildpacks are tried.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct BuildpackOptions {
     /// A buildpack: a built-in id, a folder, .tgz, .cnb, OCI layout, `https://…#sha256=…` or `….git#REVISION`
     /// (repeatable: they make one group, in this order)
@@ -154,7 +154,7 @@ pub(crate) struct BuildpackOptions {
 }
 
 /// What buildpacks are told.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct VariableOptions {
     /// A variable for buildpacks; without a value: that of your shell (repeatable)
     #[arg(long, value_name = "KEY=VALUE|KEY")]
@@ -170,14 +170,16 @@ pub(crate) struct VariableOptions {
     pub(crate) exec_env: ExecEnv,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Isolation {
+    #[default]
     Namespaces,
     None,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Compression {
+    #[default]
     Zstd,
     Gzip,
 }

@@ -127,7 +127,8 @@ impl Failure {
         ExitCode::from(self.code)
     }
 
-    fn text(&self, ui: &Ui) -> String {
+    /// As it is printed.
+    pub(crate) fn text(&self, ui: &Ui) -> String {
         let mut text = format!("{} {}", ui.paint("error:", "1;31"), harmless(&self.what));
         for line in self
             .detail

@@ -25,6 +25,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "workshop",
+        &["ident", "sys", "layer", "buildpack", "store", "build"],
+    ),
+    (
         "release",
         &[
             "ident",

@@ -6,6 +6,7 @@
 )]
 mod architecture;
 mod archive;
+mod authors;
 mod bad_input;
 mod build;
 mod build_apps;

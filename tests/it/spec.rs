@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use slug::buildpack::descriptor::Descriptor;
 use slug::buildpack::plan::BuildPlan;
 use slug::sys::fetch::Artifact;
+use slug::workshop::Expectation;
 
 use crate::support::address;
 use crate::support::apps;
@@ -49,6 +50,26 @@ fn the_spec_of_the_slug_format_is_true() {
 #[test]
 fn the_spec_of_the_store_is_true() {
     check(Path::new("spec/store.md"));
+}
+
+/// Its console blocks, and the `expect.toml` that it shows.
+#[test]
+fn the_spec_for_authors_is_true() {
+    check(Path::new("spec/authors.md"));
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("spec/authors.md")).unwrap();
+    let block = page.split("```toml\n").nth(1).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("expect.toml");
+    fs::write(&file, block.split("```").next().unwrap()).unwrap();
+    let expected = Expectation::read(&file).unwrap().unwrap();
+    let Expectation {
+        given,
+        plan,
+        second,
+        ..
+    } = &expected;
+    assert!(given.is_some() && plan.is_some() && second.is_some());
 }
 
 /// `spec/buildpack-api.md` shows what a buildpack may write: the platform's own parsers read it so.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use slug::ident::BuildpackId;
 
+use crate::cli::args::BuildOptions;
+
 #[derive(Debug, Args)]
 pub(crate) struct Buildpack {
     #[command(subcommand)]
@@ -17,6 +19,8 @@ pub(crate) enum BuildpackCommand {
     New(New),
     /// Say what is wrong with a buildpack, by the rules of the specification
     Lint(Lint),
+    /// Build each fixture of a buildpack and compare what it makes with what is expected
+    Test(Test),
 }
 
 #[derive(Debug, Args)]
@@ -43,4 +47,33 @@ pub(crate) struct Lint {
     /// The buildpack's folder
     #[arg(default_value = ".", value_name = "DIR")]
     pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// The buildpack's folder
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Folders in its `tests` [default: all]
+    #[arg(value_name = "FIXTURE")]
+    pub(crate) fixtures: Vec<String>,
+    /// Write what is found into each `expect.toml`
+    #[arg(long)]
+    pub(crate) update: bool,
+    /// Where artifacts are looked for first
+    #[arg(long, value_name = "URL|DIR", env = "SLUG_MIRROR", hide_env = true)]
+    pub(crate) mirror: Option<String>,
+    /// Build without network
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+impl Test {
+    pub(crate) fn build_options(&self) -> BuildOptions {
+        BuildOptions {
+            mirror: self.mirror.clone(),
+            offline: self.offline,
+            ..BuildOptions::default()
+        }
+    }
 }

@@ -3,6 +3,8 @@
 pub(crate) mod args;
 mod lint;
 mod new;
+mod package;
+mod test;
 
 use super::report::Failure;
 use super::settings::Settings;
@@ -13,5 +15,6 @@ pub(crate) fn run(settings: &Settings, typed: &Buildpack) -> Result<u8, Failure>
     match &typed.command {
         BuildpackCommand::New(typed) => new::run(settings, typed),
         BuildpackCommand::Lint(typed) => lint::run(settings, typed),
+        BuildpackCommand::Test(typed) => test::run(settings, typed),
     }
 }
