@@ -1,12 +1,5 @@
-//! The cache of an app on this host, and the scratch folder of one build:
-//!
-//! ```text
-//! <host>/cache/build/<app>/
-//!     lock         held by the one build that runs
-//!     state.json   what the last good build left (state.rs)
-//!     roots/<n>/   the content of a layer, or what a build wrote over it: one folder, `<layer>`
-//!     work/<n>/    a build that runs, or was killed; swept by the next one
-//! ```
+//! The cache of an app on this host, and the scratch folder of one build.
+//! `store::build_cache` draws the folder.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::state::{MadeFor, ReadState, State};
 use super::{BuildError, BuildRequest, Event};
 use crate::layer::cache::Change;
+use crate::store::build_cache::{LOCK, ROOTS, WORK};
 use crate::sys::fs::{create_dir_durable, random_hex, remove_tree};
 use crate::sys::lock::Lock;
 use crate::sys::{At as _, PathError};
@@ -37,14 +31,10 @@ impl Cache {
         request: &BuildRequest,
         progress: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, BuildError> {
-        let folder = request
-            .store
-            .host()
-            .join("cache/build")
-            .join(request.app.as_str());
+        let folder = request.store.build_cache(&request.app);
         // Private: what is in there may name an index with its password.
         create_dir_durable(&folder, 0o700)?;
-        let lock = take_lock(&folder.join("lock"), progress)?;
+        let lock = take_lock(&folder.join(LOCK), &request.source, progress)?;
         let state = match State::read(&folder.join("state.json"))? {
             ReadState::Read(state) => state,
             ReadState::Unusable(why) => {
@@ -55,7 +45,7 @@ impl Cache {
                 State::empty()
             }
         };
-        let scratch = folder.join("work").join(random_hex());
+        let scratch = folder.join(WORK).join(random_hex());
         let mut cache = Self {
             folder,
             scratch,
@@ -66,8 +56,8 @@ impl Cache {
         if request.clear_cache {
             cache.forget(Change::Cleared);
         }
-        remove_tree(&cache.folder.join("work"))?;
-        for path in [&cache.scratch, &cache.folder.join("roots")] {
+        remove_tree(&cache.folder.join(WORK))?;
+        for path in [&cache.scratch, &cache.folder.join(ROOTS)] {
             fs::create_dir_all(path).at("create the folder", path)?;
         }
         Ok(cache)
@@ -100,7 +90,7 @@ impl Cache {
 
     /// Where a root of the state lies.
     pub(super) fn root(&self, name: &str) -> PathBuf {
-        self.folder.join("roots").join(name)
+        self.folder.join(ROOTS).join(name)
     }
 
     /// Is all the content of the layer there? Somebody may have cleaned up by hand.
@@ -123,7 +113,7 @@ impl Cache {
     /// From now on the new state counts; then what it does not need is removed. `has_new_roots`: their bytes must be on the disk before.
     pub(super) fn commit(self, state: &State, has_new_roots: bool) -> Result<(), PathError> {
         if has_new_roots {
-            let roots = self.folder.join("roots");
+            let roots = self.folder.join(ROOTS);
             fs::File::open(&roots)
                 .and_then(|folder| Ok(rustix::fs::syncfs(folder)?))
                 .at("make durable", &roots)?;
@@ -132,7 +122,7 @@ impl Cache {
             state.write(&self.folder.join("state.json"))?;
         }
         let needed: BTreeSet<&str> = state.roots().collect();
-        let roots = self.folder.join("roots");
+        let roots = self.folder.join(ROOTS);
         for entry in fs::read_dir(&roots).at("read", &roots)? {
             let entry = entry.at("read", &roots)?;
             if !entry
@@ -154,10 +144,22 @@ impl Drop for Cache {
     }
 }
 
-fn take_lock(path: &Path, progress: &mut dyn FnMut(Event<'_>)) -> Result<Lock, PathError> {
-    if let Some(lock) = Lock::try_take(path)? {
-        return Ok(lock);
-    }
-    progress(Event::Waiting);
-    Lock::take(path)
+/// Says in the lock whose build this is: another one will be told for whom it waits, and `slug gc` when the cache was used.
+fn take_lock(
+    path: &Path,
+    source: &Path,
+    progress: &mut dyn FnMut(Event<'_>),
+) -> Result<Lock, PathError> {
+    let lock = match Lock::try_take(path)? {
+        Some(lock) => lock,
+        None => {
+            progress(Event::Waiting {
+                holder: &Lock::who(path)?,
+            });
+            Lock::take(path)?
+        }
+    };
+    let who = format!("`{}`, process {}", source.display(), std::process::id());
+    lock.say_who(&who, path)?;
+    Ok(lock)
 }

@@ -126,7 +126,10 @@ pub enum Isolation {
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
     /// Another build of the app is running: this one waits for it.
-    Waiting,
+    Waiting {
+        /// Its source and process, as it says; empty if it says nothing.
+        holder: &'a str,
+    },
     /// Something the user should know.
     Warning(&'a str),
     /// `bin/detect` of these runs.

@@ -8,6 +8,8 @@ use slug::buildpack::ExecEnv;
 use slug::ident::{AppName, EnvKey, Instance, ProcessType, ReleaseVersion};
 use slug::router::{Listen, TrustedProxy};
 
+use super::size::Size;
+
 /// Build, release and run twelve-factor apps on your own Linux hosts.
 #[derive(Debug, Parser)]
 #[command(
@@ -435,6 +437,9 @@ pub(crate) struct Gc {
     /// Keep also what was current in the last N days
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) days: u32,
+    /// How much this host's caches may hold: layers of builds, runtimes, buildpacks; what was used the longest ago goes first
+    #[arg(long, value_name = "SIZE", default_value = "20GB")]
+    pub(crate) cache_max: Size,
     /// Say what would be deleted, and do nothing
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,

@@ -48,9 +48,12 @@ impl<'a> BuildTalk<'a> {
 
     fn line(&self, event: &Event<'_>) {
         match event {
-            Event::Waiting => self
+            Event::Waiting { holder: "" } => self
                 .ui
                 .say("another build of this app is running: waiting for it"),
+            Event::Waiting { holder } => self.ui.say(&format!(
+                "another build of this app is running: waiting for it ({holder})"
+            )),
             Event::Warning(text) => self.ui.warn(text),
             Event::Detecting(buildpacks) => {
                 let ids: Vec<&str> = buildpacks

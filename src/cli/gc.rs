@@ -13,10 +13,15 @@ use super::ui::{Text, human_bytes};
 pub(crate) fn run(settings: &Settings, typed: &Gc) -> Result<u8, Failure> {
     let store = settings.open_store()?;
     // Taken for a dry run too: a plan is only right for a store that nobody is writing to.
-    let lock = store.lock_for_gc()?;
+    let lock = store.lock_for_gc(&mut || {
+        settings
+            .ui
+            .say("slugs are being built or released: waiting for that to end");
+    })?;
     let retention = Retention {
         releases: typed.keep,
         days: typed.days,
+        cache_bytes: typed.cache_max.0,
         ..Retention::default()
     };
     let plan = release::plan_collection(&store, retention, Settings::now())?;
@@ -68,6 +73,8 @@ fn name(garbage: &Garbage) -> String {
         Garbage::Config(app, digest) => format!("config {} of {app}", digest.short()),
         Garbage::Layer(digest) => format!("layer {}", digest.short()),
         Garbage::Artifact(digest) => format!("artifact {}", digest.short()),
+        Garbage::Buildpack(digest) => format!("buildpack {}", digest.short()),
+        Garbage::BuildCache(app) => format!("build cache of {app}"),
         Garbage::Temporary(path) => format!("`{}`", path.display()),
     }
 }

@@ -22,6 +22,7 @@ mod releases;
 mod report;
 mod run;
 mod settings;
+mod size;
 mod slug_name;
 mod ui;
 mod up;

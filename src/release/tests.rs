@@ -674,10 +674,11 @@ fn a_collection_leaves_every_eligible_release_eligible() {
         releases: 1,
         days: 0,
         unreleased_days: 0,
-        artifact_days: 0,
+        cache_days: 0,
+        cache_bytes: 0,
     };
     let much_later = Timestamp::now();
-    let lock = world.store.lock_for_gc().unwrap();
+    let lock = world.store.lock_for_gc(&mut || {}).unwrap();
     let plan = plan_collection(&world.store, retention, much_later).unwrap();
     let slugs: Vec<_> = plan
         .delete

@@ -9,7 +9,8 @@
 //! | blob | a kept slug has it; or no slug has it and it is younger than an hour |
 //! | unpacked layer | a kept slug has it |
 //! | config | a record names it, whatever became of the release; or it is younger than an hour |
-//! | artifact | it is younger than `artifact_days` |
+//! | artifact, fetched buildpack | it was used in the last `cache_days`, and is among those used last that `cache_bytes` hold |
+//! | build cache of an app | the same; and while a build of the app runs |
 //! | temporary file | it is younger than an hour |
 //!
 //! The hour is for writers that do not hold the store (`Store::hold`); nothing else depends on clocks.
@@ -21,16 +22,19 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::build_cache::remove_whole;
 use super::{CollectLock, Entry, Listing, Outcome, Release, Store, StoreError};
 use crate::ident::{AppName, Digest, ReleaseVersion};
 use crate::sys::At as _;
 use crate::sys::PathError;
 use crate::sys::clock::Timestamp;
-use crate::sys::fs::{remove_tree, step, sync_parent, temporary_beside};
+use crate::sys::fs::{remove_tree, step, sync_parent};
 
 /// Younger than this, in seconds, nothing is taken for left behind.
 const UNDER_WAY_S: i64 = 60 * 60;
 const DAY_S: i64 = 24 * 60 * 60;
+/// Room for the caches of a dozen apps with 1 GB of dependencies each, and their runtimes.
+const CACHE_BYTES: u64 = 20_000_000_000;
 
 /// How much history can be rolled back to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,8 +45,10 @@ pub struct Retention {
     pub days: u32,
     /// How long a slug that was never released is kept, in days.
     pub unreleased_days: u32,
-    /// How long a fetched runtime or tool is kept, in days.
-    pub artifact_days: u32,
+    /// How long what this host's caches hold is kept after it was used last, in days.
+    pub cache_days: u32,
+    /// How much this host's caches may hold together, in bytes: what was used the longest ago goes first.
+    pub cache_bytes: u64,
 }
 
 impl Default for Retention {
@@ -51,7 +57,8 @@ impl Default for Retention {
             releases: 10,
             days: 0,
             unreleased_days: 7,
-            artifact_days: 90,
+            cache_days: 90,
+            cache_bytes: CACHE_BYTES,
         }
     }
 }
@@ -139,6 +146,11 @@ pub enum Garbage {
     Layer(Digest),
     /// A fetched runtime or tool.
     Artifact(Digest),
+    /// A fetched buildpack.
+    Buildpack(Digest),
+    /// The content of an app's cached layers: its next build makes them again.
+    #[serde(rename = "build-cache")]
+    BuildCache(AppName),
     /// A file or folder that a kill has left behind.
     Temporary(PathBuf),
 }
@@ -211,7 +223,6 @@ fn awaits_release(input: &GcInput<'_>, slug: &Digest, entry: &Entry) -> bool {
 fn garbage(input: &GcInput<'_>, kept_slugs: &BTreeSet<Digest>) -> Vec<Deletion> {
     let listing = input.listing;
     let left_behind = |entry: &Entry| age_s(entry, input.now) >= UNDER_WAY_S;
-    let artifact_age_s = i64::from(input.retention.artifact_days) * DAY_S;
     let mut delete = Vec::new();
     let mut add = |garbage, entry: &Entry| {
         delete.push(Deletion {
@@ -245,10 +256,8 @@ fn garbage(input: &GcInput<'_>, kept_slugs: &BTreeSet<Digest>) -> Vec<Deletion> 
     {
         add(Garbage::Layer(*layer), entry);
     }
-    for (artifact, entry) in &listing.artifacts {
-        if age_s(entry, input.now) >= artifact_age_s {
-            add(Garbage::Artifact(*artifact), entry);
-        }
+    for (cached, entry) in spent_caches(input) {
+        add(cached, &entry);
     }
     for (path, entry) in listing
         .temporaries
@@ -258,6 +267,39 @@ fn garbage(input: &GcInput<'_>, kept_slugs: &BTreeSet<Digest>) -> Vec<Deletion> 
         add(Garbage::Temporary(path.clone()), entry);
     }
     delete
+}
+
+/// What goes of this host's caches: what was not used for long, and of the rest what was used the longest ago, until
+/// the budget holds it.
+fn spent_caches(input: &GcInput<'_>) -> Vec<(Garbage, Entry)> {
+    let Listing {
+        artifacts,
+        buildpacks,
+        build_caches,
+        ..
+    } = input.listing;
+    let artifacts = artifacts
+        .iter()
+        .map(|(digest, entry)| (Garbage::Artifact(*digest), *entry));
+    let buildpacks = buildpacks
+        .iter()
+        .map(|(digest, entry)| (Garbage::Buildpack(*digest), *entry));
+    let build_caches = build_caches
+        .iter()
+        .filter(|(_, entry)| entry.bytes > 0)
+        .map(|(app, entry)| (Garbage::BuildCache(app.clone()), *entry));
+    let mut caches: Vec<_> = artifacts.chain(buildpacks).chain(build_caches).collect();
+    caches.sort_by(|(one, one_entry), (other, other_entry)| {
+        (one_entry.changed, one).cmp(&(other_entry.changed, other))
+    });
+    let days = i64::from(input.retention.cache_days);
+    let mut left: u64 = caches.iter().map(|(_, entry)| entry.bytes).sum();
+    let goes = |(_, entry): &(Garbage, Entry)| {
+        let goes = age_s(entry, input.now) >= days * DAY_S || left > input.retention.cache_bytes;
+        left -= entry.bytes;
+        goes
+    };
+    caches.into_iter().take_while(goes).collect()
 }
 
 /// What must not go.
@@ -391,7 +433,9 @@ fn remove(store: &Store, garbage: &Garbage) -> Result<(), PathError> {
         Garbage::Blob(blob) => remove_file(&store.blob_path(blob)),
         Garbage::Config(app, config) => remove_file(&store.config_folder(app).join(config.hex())),
         Garbage::Artifact(artifact) => remove_file(&store.artifacts().join(artifact.hex())),
-        Garbage::Layer(layer) => remove_layer(&store.layers().join(layer.hex())),
+        Garbage::Buildpack(buildpack) => remove_whole(&store.buildpacks().join(buildpack.hex())),
+        Garbage::BuildCache(app) => store.empty_build_cache(app),
+        Garbage::Layer(layer) => remove_whole(&store.layers().join(layer.hex())),
         Garbage::Temporary(path) => remove_tree(path),
     }
 }
@@ -401,17 +445,5 @@ fn remove_file(path: &Path) -> Result<(), PathError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.at("remove", path),
-    }
-}
-
-/// Under another name first: whoever finds the layer's name finds all of the layer.
-fn remove_layer(path: &Path) -> Result<(), PathError> {
-    let temporary = temporary_beside(path);
-    step();
-    match fs::rename(path, &temporary) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        renamed => renamed
-            .at("remove", path)
-            .and_then(|()| remove_tree(&temporary)),
     }
 }

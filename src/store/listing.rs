@@ -34,6 +34,10 @@ pub struct Listing {
     pub layers: BTreeMap<Digest, Entry>,
     /// `<host>/cache/artifacts`.
     pub artifacts: BTreeMap<Digest, Entry>,
+    /// `<host>/cache/buildpacks`, by the digest of what was fetched.
+    pub buildpacks: BTreeMap<Digest, Entry>,
+    /// The content of cached layers, by app, of apps that are not being built; changed when a build of it began last.
+    pub build_caches: BTreeMap<AppName, Entry>,
     /// What a killed write has left behind, or one that is under way.
     pub temporaries: BTreeMap<PathBuf, Entry>,
 }
@@ -51,11 +55,16 @@ impl Store {
         listing.slugs = digests(&self.root().join("slugs"), ".json")?;
         listing.layers = digests(&self.layers(), "")?;
         listing.artifacts = digests(&self.artifacts(), "")?;
+        listing.buildpacks = digests(&self.buildpacks(), "")?;
+        let build_caches = self.list_build_caches()?;
+        listing.build_caches = build_caches.content;
+        listing.temporaries = build_caches.left;
         folders.extend([
             self.blobs(),
             self.root().join("slugs"),
             self.layers(),
             self.artifacts(),
+            self.buildpacks(),
         ]);
         folders.extend(["heads", "uids", "cache"].map(|name| self.host().join(name)));
         for app in names_in(&self.root().join("apps"))?
@@ -119,7 +128,7 @@ fn temporaries(folder: &Path) -> Result<Vec<(PathBuf, Entry)>, PathError> {
 }
 
 /// None if it is gone by now.
-fn entry(path: &Path) -> Result<Option<Entry>, PathError> {
+pub(super) fn entry(path: &Path) -> Result<Option<Entry>, PathError> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         metadata => metadata.at("look at", path)?,
@@ -135,7 +144,7 @@ fn entry(path: &Path) -> Result<Option<Entry>, PathError> {
     Ok(changed.map(|changed| Entry { bytes, changed }))
 }
 
-fn bytes_in(folder: &Path) -> Result<u64, PathError> {
+pub(super) fn bytes_in(folder: &Path) -> Result<u64, PathError> {
     let mut bytes = 0;
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {

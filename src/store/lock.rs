@@ -81,9 +81,14 @@ impl Store {
         Ok(HoldLock(Lock::take_shared(&self.root().join("gc.lock"))?))
     }
 
-    /// Waits until nobody holds, and keeps everybody from it.
-    pub fn lock_for_gc(&self) -> Result<CollectLock, StoreError> {
-        Ok(CollectLock(Lock::take(&self.root().join("gc.lock"))?))
+    /// Waits until nobody holds, and keeps everybody from it; `waiting` is told once if somebody does.
+    pub fn lock_for_gc(&self, waiting: &mut dyn FnMut()) -> Result<CollectLock, StoreError> {
+        let path = self.root().join("gc.lock");
+        if let Some(lock) = Lock::try_take(&path)? {
+            return Ok(CollectLock(lock));
+        }
+        waiting();
+        Ok(CollectLock(Lock::take(&path)?))
     }
 }
 
@@ -137,6 +142,6 @@ mod tests {
         let path = store.root().join("gc.lock");
         assert!(crate::sys::lock::Lock::try_take(&path).unwrap().is_none());
         drop((one, two));
-        store.lock_for_gc().unwrap();
+        store.lock_for_gc(&mut || {}).unwrap();
     }
 }

@@ -12,6 +12,7 @@ use crate::sys::fs::create_dir_durable;
 use crate::sys::{At as _, PathError};
 
 mod blob;
+pub mod build_cache;
 mod config_vars;
 mod event;
 pub mod gc;

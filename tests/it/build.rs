@@ -178,7 +178,12 @@ fn a_second_build_of_an_app_waits_for_the_first_and_says_so() {
     wait::until(wait::LONG, "the first runs", || {
         says(&log_path, "building\n")
     });
-    world.slug(&arguments(&["quick"])).code(0).says("waiting");
+    let whom = format!(
+        "waiting for it (`{}`, process {})",
+        world.path("app").display(),
+        first.id()
+    );
+    world.slug(&arguments(&["quick"])).code(0).says(&whom);
     assert!(first.wait().unwrap().success());
 }
 

@@ -112,6 +112,56 @@ fn rule_47_metadata_without_its_content_is_not_restored() {
     );
 }
 
+/// The content of the cache goes and is made again; what a killed build left goes once it is old.
+#[test]
+fn gc_keeps_caches_within_their_budget_and_says_what_goes() {
+    let world = world();
+    let first = build(&world, &["one"]);
+    let name = cache(&world)
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let goes = format!("build cache of {name}");
+    assert!(
+        !world.slug(&["gc"]).stdout().contains(&goes),
+        "20 GB are enough"
+    );
+    let dry = world.slug(&["gc", "-n", "--cache-max", "0"]);
+    dry.code(0);
+    assert!(
+        dry.stdout().contains(&format!("delete   {goes} (10 B)")),
+        "{}",
+        dry.story()
+    );
+    let kept = ["deps: kept", "pool: kept", "run: kept", "app: kept"];
+    assert_eq!(
+        layers(&build(&world, &["one"])),
+        kept,
+        "a dry run deletes nothing"
+    );
+    assert!(
+        world
+            .slug(&["gc", "--cache-max", "0"])
+            .stdout()
+            .contains(&goes)
+    );
+    let second = build(&world, &["one"]);
+    let expected = [
+        "deps: changed (evicted)",
+        "pool: changed (evicted)",
+        "run: kept",
+        "app: kept",
+    ];
+    assert_eq!(layers(&second), expected);
+    assert_eq!(first["slug"], second["slug"]);
+    world
+        .slug(&["gc", "--cache-max", "much"])
+        .code(2)
+        .says("`500MB`");
+}
+
 #[test]
 fn layers_without_their_blobs_are_made_again() {
     check(

@@ -16,7 +16,8 @@ const TWO: Retention = Retention {
     releases: 1,
     days: 1,
     unreleased_days: 1,
-    artifact_days: 1,
+    cache_days: 1,
+    cache_bytes: 1000,
 };
 
 fn name(text: &str) -> Digest {
@@ -210,6 +211,50 @@ fn what_was_just_written_stays() {
     assert_eq!(garbage(&plan), expected);
 }
 
+/// Three caches of 10 bytes: an artifact of day 0, a build cache of day 1, a buildpack of day 2.
+fn spent(cache_bytes: u64, cache_days: u32) -> Vec<Garbage> {
+    let mut listing = Listing::default();
+    listing.artifacts.insert(name("artifact"), entry(at(0)));
+    listing.build_caches.insert(app(), entry(at(DAY)));
+    listing
+        .buildpacks
+        .insert(name("buildpack"), entry(at(2 * DAY)));
+    let retention = Retention {
+        cache_bytes,
+        cache_days,
+        ..TWO
+    };
+    let input = GcInput {
+        releases: &BTreeMap::new(),
+        slugs: &BTreeMap::new(),
+        listing: &listing,
+        retention,
+        now: at(3 * DAY),
+    };
+    garbage(&plan_gc(&input).unwrap())
+}
+
+#[test]
+fn caches_go_by_age_and_then_oldest_first_until_the_budget_holds_the_rest() {
+    let all = [
+        Garbage::Artifact(name("artifact")),
+        Garbage::BuildCache(app()),
+        Garbage::Buildpack(name("buildpack")),
+    ];
+    for (cache_bytes, cache_days, expected) in [
+        (30, 4, 0),
+        (29, 4, 1),
+        (20, 4, 1),
+        (19, 4, 2),
+        (0, 4, 3),
+        (30, 3, 1),
+        (30, 2, 2),
+    ] {
+        let case = format!("{cache_bytes} bytes, {cache_days} days");
+        assert_eq!(spent(cache_bytes, cache_days), all[..expected], "{case}");
+    }
+}
+
 #[test]
 fn a_slug_that_was_built_again_after_its_release_waits_for_the_next() {
     let (_folder, store) = store();
@@ -312,9 +357,13 @@ fn a_plan_deletes_what_it_names_and_nothing_else() {
         ..GcPlan::default()
     };
     let mut told = Vec::new();
-    plan.apply(&store, &store.lock_for_gc().unwrap(), &mut |deletion| {
-        told.push(deletion.clone());
-    })
+    plan.apply(
+        &store,
+        &store.lock_for_gc(&mut || {}).unwrap(),
+        &mut |deletion| {
+            told.push(deletion.clone());
+        },
+    )
     .unwrap();
     assert_eq!(told, delete);
     assert!(store.has_blob(&kept, Some(4)) && !store.has_blob(&gone, None));
