@@ -6,7 +6,7 @@ use std::io::{self, BufRead};
 
 use super::ArchiveError;
 use super::error::Refusal;
-use super::limits::{ENTRIES_MAX, HEADER_BODY_BYTES_MAX, LINK_BYTES_MAX};
+use super::limits::{ENTRIES_MAX, FOREIGN_BYTES_MAX, HEADER_BODY_BYTES_MAX, LINK_BYTES_MAX};
 use super::name::check_name;
 use super::pax;
 use super::tar_header::{BLOCK, Kind, checksum};
@@ -31,6 +31,20 @@ pub(super) struct Entry {
     pub(super) attributes: Vec<Attribute>,
 }
 
+impl Entry {
+    /// A folder.
+    pub(super) fn folder(name: &[u8]) -> Self {
+        Self {
+            name: name.to_vec(),
+            kind: Kind::Folder,
+            mode: 0o755,
+            size: 0,
+            link: Vec::new(),
+            attributes: Vec::new(),
+        }
+    }
+}
+
 /// Reads entries from bytes that are buffered in large chunks.
 pub(super) struct Entries<R> {
     tar: R,
@@ -42,6 +56,16 @@ pub(super) struct Entries<R> {
     padding_left: u64,
     count: u64,
     last_name: Vec<u8>,
+    author: Author,
+}
+
+/// Who wrote the archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Author {
+    /// `slug`: every name has its one spelling, and the length is known.
+    Slug,
+    /// Somebody else: names may begin with `./` or `/`, the root itself may be an entry, and the length is bounded.
+    Other,
 }
 
 /// What extended headers say of the next entry.
@@ -53,7 +77,17 @@ struct Extension {
 }
 
 impl<R: BufRead> Entries<R> {
-    pub(super) fn new(tar: R, bytes_max: u64) -> Self {
+    /// Of an archive that slug wrote, with so many bytes.
+    pub(super) fn new(tar: R, bytes: u64) -> Self {
+        Self::of(tar, bytes, Author::Slug)
+    }
+
+    /// Of an archive that others wrote: what is spelt in another way is read all the same, what is unsafe is not.
+    pub(super) fn of_others(tar: R) -> Self {
+        Self::of(tar, FOREIGN_BYTES_MAX, Author::Other)
+    }
+
+    fn of(tar: R, bytes_max: u64, author: Author) -> Self {
         Self {
             tar,
             bytes_max,
@@ -62,6 +96,7 @@ impl<R: BufRead> Entries<R> {
             padding_left: 0,
             count: 0,
             last_name: NO_NAME.to_vec(),
+            author,
         }
     }
 
@@ -93,7 +128,13 @@ impl<R: BufRead> Entries<R> {
                     .map_err(refused)?,
                 b'K' => set(&mut extension.long_link, self.gnu_name(size, &refused)?)
                     .map_err(refused)?,
-                flag => return self.entry(&header, flag, size, extension).map(Some),
+                flag => {
+                    let extension = std::mem::take(&mut extension);
+                    let entry = self.entry(&header, flag, size, extension)?;
+                    if !entry.name.is_empty() {
+                        return Ok(Some(entry));
+                    }
+                }
             }
         }
     }
@@ -198,7 +239,10 @@ impl<R: BufRead> Entries<R> {
             }
             _ => {}
         }
-        check_name(&name).map_err(refused)?;
+        let (name, link) = self.spelled(kind, name, link);
+        if !(name.is_empty() && kind == Kind::Folder && self.author == Author::Other) {
+            check_name(&name).map_err(refused)?;
+        }
         check_link(kind, &link).map_err(refused)?;
         if matches!(kind, Kind::HardLink | Kind::Symlink) && !pax.attributes.is_empty() {
             return Err(refused(Refusal::AttributeOfLink));
@@ -216,6 +260,15 @@ impl<R: BufRead> Entries<R> {
         })
     }
 
+    /// The one spelling of a name, and of a hard link's target.
+    fn spelled(&self, kind: Kind, name: Vec<u8>, link: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+        match (self.author, kind) {
+            (Author::Slug, _) => (name, link),
+            (Author::Other, Kind::HardLink) => (canonical(&name), canonical(&link)),
+            (Author::Other, _) => (canonical(&name), link),
+        }
+    }
+
     fn start_body(&mut self, kind: Kind, size: u64) -> Result<(), Refusal> {
         if kind != Kind::File && size != 0 {
             return Err(Refusal::SizeOfNoFile { size });
@@ -229,10 +282,10 @@ impl<R: BufRead> Entries<R> {
     /// Whatever is claimed must fit into the archive: before it is read, and before anything is reserved for it.
     fn check_size(&self, size: u64) -> Result<(), Refusal> {
         let left = self.bytes_max.saturating_sub(self.bytes);
-        if size > left {
-            Err(Refusal::Oversize { size, left })
-        } else {
-            Ok(())
+        match self.author {
+            _ if size <= left => Ok(()),
+            Author::Slug => Err(Refusal::Oversize { size, left }),
+            Author::Other => Err(Refusal::TooManyBytes),
         }
     }
 
@@ -326,7 +379,7 @@ impl<R: BufRead> Entries<R> {
     }
 
     fn check_length(&self) -> Result<(), ArchiveError> {
-        if self.bytes == self.bytes_max {
+        if self.bytes == self.bytes_max || self.author == Author::Other {
             return Ok(());
         }
         Err(self.refused(Refusal::TarBytes {
@@ -375,6 +428,9 @@ impl<R: BufRead> Entries<R> {
     fn took(&mut self, bytes: usize) -> Result<(), ArchiveError> {
         self.tar.consume(bytes);
         self.bytes += bytes as u64;
+        if self.bytes > self.bytes_max && self.author == Author::Other {
+            return Err(self.refused(Refusal::TooManyBytes));
+        }
         if self.bytes > self.bytes_max {
             return Err(self.refused(Refusal::TarBytes {
                 expected: self.bytes_max,
@@ -403,6 +459,14 @@ fn broken(entry: &[u8], error: &io::Error) -> ArchiveError {
         entry: entry.to_vec(),
         why,
     }
+}
+
+/// Without what says nothing: a leading `/`, `.` and empty components.
+fn canonical(name: &[u8]) -> Vec<u8> {
+    let components = name
+        .split(|byte| *byte == b'/')
+        .filter(|component| !component.is_empty() && *component != b".");
+    components.collect::<Vec<_>>().join(&b'/')
 }
 
 fn set<T>(place: &mut Option<T>, value: T) -> Result<(), Refusal> {

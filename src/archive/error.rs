@@ -10,8 +10,8 @@ use crate::store::StoreError;
 use crate::sys::PathError;
 
 use super::limits::{
-    DEPTH_MAX, DOCUMENT_BYTES_MAX, ENTRIES_MAX, FOLDER_NAMES_BYTES_MAX, HEADER_BODY_BYTES_MAX,
-    LAYERS_MAX, LINK_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX,
+    DEPTH_MAX, DOCUMENT_BYTES_MAX, ENTRIES_MAX, FOLDER_NAMES_BYTES_MAX, FOREIGN_BYTES_MAX,
+    HEADER_BODY_BYTES_MAX, LAYERS_MAX, LINK_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX,
 };
 
 /// A layer or an image could not be made or read.
@@ -318,6 +318,21 @@ pub enum Refusal {
     /// The whole.
     #[error("its folders have more than {FOLDER_NAMES_BYTES_MAX} bytes of names")]
     TooManyFolders,
+    /// The whole, of an archive that others made.
+    #[error("the archive has more than {FOREIGN_BYTES_MAX} bytes")]
+    TooManyBytes,
+    /// Its place, in an image with a buildpack.
+    #[error("it does not lie below /{folder}")]
+    Elsewhere {
+        /// Where it should.
+        folder: &'static str,
+    },
+    /// A symbolic link, of an archive that others made.
+    #[error("its target `{}` leads out of the archive", escaped(target))]
+    LeadsOut {
+        /// As the archive gives it.
+        target: Vec<u8>,
+    },
     /// The whole.
     #[error("the archive has {actual} bytes or more, and the slug says {expected}")]
     TarBytes {

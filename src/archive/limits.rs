@@ -14,6 +14,8 @@ pub(super) const LINK_BYTES_MAX: usize = 4095;
 pub(super) const HEADER_BODY_BYTES_MAX: u64 = 1 << 20;
 /// Files, folders and links of one layer.
 pub(super) const ENTRIES_MAX: u64 = 1_000_000;
+/// Bytes of one archive that others made, uncompressed: a buildpack that brings its runtimes along has 1 GB.
+pub(super) const FOREIGN_BYTES_MAX: u64 = 4 << 30;
 /// Bytes of all folder names of one layer, which an unpacking holds in memory.
 pub(super) const FOLDER_NAMES_BYTES_MAX: usize = 64 << 20;
 /// A zstd window of 128 MiB, the most that a decoder takes without being asked (RFC 8878, 3.1.1.1.2 advises 8 MiB; level 3 needs 2).

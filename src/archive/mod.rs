@@ -15,6 +15,7 @@ mod documents;
 mod elf;
 mod entry;
 mod error;
+mod foreign;
 mod host;
 #[cfg(test)]
 mod hostile;
@@ -25,6 +26,7 @@ mod limits;
 mod name;
 mod oci_archive;
 mod pack;
+mod package;
 mod pax;
 mod slug;
 mod sparse;
@@ -35,6 +37,7 @@ mod walk;
 
 pub use base::{BaseMismatch, BaseNeeds, ElfFacts, check_base};
 pub use error::{ArchiveError, BadImage, Refusal, Unpackable};
+pub use foreign::unpack_foreign;
 pub use host::Host;
 pub use image::{image_blobs, list_slugs, read_image, resolve_slug, write_image};
 pub use layer::{
@@ -42,6 +45,7 @@ pub use layer::{
 };
 pub use oci_archive::{export_archive, import_archive};
 pub use pack::pack;
+pub use package::Package;
 pub use slug::{LayerKind, Slug, SlugBuildpack, SlugProcess};
 pub use target::{Target, host_target};
 pub use unpack::unpack;

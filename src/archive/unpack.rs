@@ -3,7 +3,7 @@
 //! its final name before the digests are right.
 
 use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::io::{self, BufRead};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -138,14 +138,7 @@ fn unpack_into(
         let (done, free) = channel();
         let hashes = scope.spawn(move || decompress(blob, compression, &pieces, &free));
         let entries = Entries::new(Pieces::new(to_write, done), layer.tar_bytes);
-        let written = Unpacking {
-            root: &root,
-            path,
-            parent: None,
-            folders: Vec::new(),
-            folder_bytes: 0,
-        }
-        .all(entries, progress);
+        let written = Unpacking::new(&root, path).all(entries, progress);
         (
             hashes
                 .join()
@@ -210,7 +203,7 @@ fn check(
 }
 
 /// Entries becoming files beneath `root`.
-struct Unpacking<'a> {
+pub(super) struct Unpacking<'a> {
     root: &'a OwnedFd,
     /// Of the root, for messages.
     path: &'a Path,
@@ -221,7 +214,18 @@ struct Unpacking<'a> {
     folder_bytes: usize,
 }
 
-impl Unpacking<'_> {
+impl<'a> Unpacking<'a> {
+    /// Into the folder `root`, whose path is `path`.
+    pub(super) fn new(root: &'a OwnedFd, path: &'a Path) -> Self {
+        Self {
+            root,
+            path,
+            parent: None,
+            folders: Vec::new(),
+            folder_bytes: 0,
+        }
+    }
+
     fn all(
         mut self,
         mut entries: Entries<Pieces>,
@@ -238,7 +242,12 @@ impl Unpacking<'_> {
         self.finish_folders()
     }
 
-    fn entry(&mut self, entry: &Entry, entries: &mut Entries<Pieces>) -> Result<(), ArchiveError> {
+    /// Makes what the entry says. Its folder is there already.
+    pub(super) fn entry<R: BufRead>(
+        &mut self,
+        entry: &Entry,
+        entries: &mut Entries<R>,
+    ) -> Result<(), ArchiveError> {
         let (parent, base) = split(&entry.name);
         self.enter(parent)
             .map_err(|errno| self.refused(entry, errno))?;
@@ -259,8 +268,20 @@ impl Unpacking<'_> {
         }
     }
 
+    /// Makes a folder that no entry says.
+    pub(super) fn folder(&mut self, name: &[u8]) -> Result<(), ArchiveError> {
+        let entry = Entry::folder(name);
+        let (parent, base) = split(&entry.name);
+        let made = self.enter(parent).and_then(|()| {
+            let folder = self.parent.as_ref().map_or(self.root, |(_, folder)| folder);
+            mkdirat(folder, base, Mode::from_raw_mode(0o700))
+        });
+        made.map_err(|errno| self.refused(&entry, errno))?;
+        self.remember(&entry)
+    }
+
     /// Makes `parent` the current folder.
-    fn enter(&mut self, parent: &[u8]) -> Result<(), Errno> {
+    pub(super) fn enter(&mut self, parent: &[u8]) -> Result<(), Errno> {
         if self.parent.as_ref().is_some_and(|(name, _)| name == parent) {
             return Ok(());
         }
@@ -272,11 +293,11 @@ impl Unpacking<'_> {
         Ok(())
     }
 
-    fn file(
+    fn file<R: BufRead>(
         &self,
         entry: &Entry,
         base: &[u8],
-        entries: &mut Entries<Pieces>,
+        entries: &mut Entries<R>,
     ) -> Result<(), ArchiveError> {
         let folder = self.parent.as_ref().map_or(self.root, |(_, folder)| folder);
         let flags =
@@ -356,7 +377,7 @@ impl Unpacking<'_> {
     }
 
     /// Modes and times of folders, deepest first: what is made in a folder changes its time.
-    fn finish_folders(&self) -> Result<(), ArchiveError> {
+    pub(super) fn finish_folders(&self) -> Result<(), ArchiveError> {
         for name in self.folders.iter().rev() {
             let folder =
                 beneath(self.root, name, OFlags::RDONLY).at("open", &self.path_of(name))?;
@@ -367,7 +388,7 @@ impl Unpacking<'_> {
     }
 
     /// What an error of the kernel says about the entry, where it says something.
-    fn refused(&self, entry: &Entry, errno: Errno) -> ArchiveError {
+    pub(super) fn refused(&self, entry: &Entry, errno: Errno) -> ArchiveError {
         let why = match errno {
             Errno::NOENT => Refusal::NoFolder,
             Errno::LOOP | Errno::NOTDIR | Errno::XDEV => Refusal::ThroughLink,
@@ -395,7 +416,7 @@ impl Unpacking<'_> {
 }
 
 /// Opens a folder of the new tree: never one above it, never through a link.
-fn beneath(root: &OwnedFd, name: &[u8], access: OFlags) -> Result<OwnedFd, Errno> {
+pub(super) fn beneath(root: &OwnedFd, name: &[u8], access: OFlags) -> Result<OwnedFd, Errno> {
     let name = if name.is_empty() { b"." } else { name };
     let flags = access | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -413,7 +434,7 @@ fn finish_folder(folder: &OwnedFd) -> Result<(), Errno> {
     futimens(folder, &times())
 }
 
-fn split(name: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn split(name: &[u8]) -> (&[u8], &[u8]) {
     match name.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => (&name[..slash], &name[slash + 1..]),
         None => (b"", name),

@@ -97,7 +97,8 @@ pub(super) fn fetch(
     }
 }
 
-fn fetch_one(
+/// Gets one.
+pub(super) fn fetch_one(
     fetcher: &Fetcher,
     artifact: &Artifact,
     progress: &mut dyn FnMut(Event<'_>),

@@ -56,6 +56,7 @@ impl Classics {
             id: id()?,
             version: None,
             optional: false,
+            exec_env: Vec::new(),
         }))
     }
 

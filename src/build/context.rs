@@ -11,7 +11,7 @@ use super::environment;
 use super::host_programs::prefixes;
 use super::site::{LAYERS, PLATFORM, SLUG, Site};
 use super::source::Source;
-use super::{BuildError, BuildRequest, machine};
+use super::{BuildError, BuildRequest, Event, machine};
 use crate::archive::{AppFolder, Host};
 use crate::buildpack::descriptor::Descriptor;
 use crate::buildpack::environment::Environment;
@@ -49,9 +49,10 @@ impl<'a> Context<'a> {
         request: &'a BuildRequest,
         source: &Source,
         cache: &Cache,
+        progress: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, BuildError> {
         let scratch = cache.scratch().to_owned();
-        let catalog = Catalog::read(request, &scratch)?;
+        let catalog = Catalog::read(request, &source.project, &scratch, progress)?;
         let site = Site::open(request, catalog.app_folder())?;
         let workspace = site.workspace(&scratch);
         site.make_writable(&workspace)?;

@@ -74,9 +74,6 @@ pub enum BuildError {
         /// The limit.
         max: usize,
     },
-    /// Of `include` and `exclude` in project.toml only one may be given.
-    #[error("`{}` has both `include` and `exclude`", .0.display())]
-    IncludeAndExclude(PathBuf),
     /// A line that is no pattern of the gitignore grammar.
     #[error("`{}` has a pattern that cannot be read: {why}", path.display())]
     BadPattern {
@@ -88,6 +85,32 @@ pub enum BuildError {
     /// What the user named with `--buildpack` is neither a folder with a buildpack nor a built-in.
     #[error("`{0}` is neither the folder of a buildpack nor the id of a built-in one")]
     NoSuchBuildpack(String),
+    /// An archive or an image with a buildpack is refused.
+    #[error("the buildpack `{reference}` cannot be unpacked: {source}")]
+    BuildpackArchive {
+        /// As it was named.
+        reference: String,
+        /// What is wrong with it.
+        source: ArchiveError,
+    },
+    /// What was named is there, and is no buildpack.
+    #[error("`{reference}` is not a buildpack: {why}")]
+    NotABuildpack {
+        /// As it was named.
+        reference: String,
+        /// What it is instead.
+        why: String,
+    },
+    /// The id beside a reference is another one's.
+    #[error("`{reference}` is the buildpack `{found}`, and `{expected}` is written beside it")]
+    NotTheBuildpack {
+        /// As it was named.
+        reference: String,
+        /// The id that is written.
+        expected: BuildpackId,
+        /// The id that its buildpack.toml states.
+        found: BuildpackId,
+    },
     /// The file that `--order` names is not there.
     #[error("`{}` is not there", .0.display())]
     NoOrderFile(PathBuf),

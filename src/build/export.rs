@@ -339,14 +339,16 @@ fn labels(context: &Context<'_>, source: &Source, launched: &Launched) -> BTreeM
         };
         labels.insert(key, value);
     }
-    if let Some((commit, is_dirty)) = &source.commit {
+    // A project that states its version or its place is that; else it is its commit. pack does the same.
+    let of_git = |(commit, is_dirty): &(String, bool)| {
         let version = serde_json::json!({ "commit": commit });
-        let project = serde_json::json!({
-            "source": { "type": "git", "version": version, "metadata": { "dirty": is_dirty } }
-        });
+        serde_json::json!({ "type": "git", "version": version, "metadata": { "dirty": is_dirty } })
+    };
+    let stated = source.project.metadata();
+    if let Some(source) = stated.or_else(|| source.commit.as_ref().map(of_git)) {
         labels.insert(
             "io.buildpacks.project.metadata".to_owned(),
-            project.to_string(),
+            serde_json::json!({ "source": source }).to_string(),
         );
     }
     labels

@@ -11,7 +11,7 @@ fn any_project_toml_is_read_or_refused() {
     fuzz("project", |input| {
         let file = folder.path().join("project.toml");
         crate::sys::fs::write_unsynced(&file, input, 0o644).unwrap();
-        match ProjectToml::read(folder.path(), &ExecEnv::default()) {
+        match ProjectToml::read(folder.path(), &ExecEnv::default(), &|_| false) {
             Ok(read) => all_fit_for_a_terminal(&read.warnings),
             Err(error) => fit_for_a_terminal(&error.to_string()),
         }

@@ -22,7 +22,6 @@ mod layers;
 pub mod machine;
 mod plan;
 mod project_toml;
-mod reference;
 mod report;
 mod request;
 mod restore;
@@ -49,9 +48,9 @@ use export::Exported;
 use source::Source;
 use state::{MadeFor, State};
 
+pub use catalog::{BadReference, Reference};
 pub use error::{BuildError, NoContent};
 pub use plan::plan;
-pub use reference::{BadReference, Reference};
 pub use report::{
     Built, BuiltLayer, BuiltProcess, FoundEvidence, Phase, Planned, PlannedBuildpack, Why,
 };
@@ -72,7 +71,7 @@ pub fn build(
     // Buildpacks run as another user than root: what is made for them must be readable whatever root's umask.
     let _modes = PlainModes::take();
     let mut clock = Clock::start();
-    let source = Source::read(&request.source, &request.operator_env, &request.exec_env)?;
+    let source = Source::read(request)?;
     tell_all(&source.warnings, progress);
     if request.offline && request.isolation == Isolation::None {
         progress(Event::Warning(
@@ -80,7 +79,7 @@ pub fn build(
         ));
     }
     let mut cache = Cache::open(request, progress)?;
-    let context = Context::make(request, &source, &cache)?;
+    let context = Context::make(request, &source, &cache, progress)?;
     let made_for = MadeFor {
         exec_env: request.exec_env.to_string(),
         target: context.host.target.clone(),
@@ -104,6 +103,7 @@ pub fn build(
     };
     let all_warnings = [
         source.warnings.clone(),
+        context.catalog.warnings.clone(),
         warnings,
         executed.warnings.clone(),
         exported.warnings.clone(),

@@ -21,13 +21,18 @@ pub fn plan(
     progress: &mut dyn FnMut(Event<'_>),
 ) -> Result<Planned, BuildError> {
     let _modes = PlainModes::take(); // as `build` does
-    let source = Source::read(&request.source, &request.operator_env, &request.exec_env)?;
+    let source = Source::read(request)?;
     let cache = Cache::open(request, progress)?;
-    let context = Context::make(request, &source, &cache)?;
+    let context = Context::make(request, &source, &cache, progress)?;
     let detected = detect::detect(&context, progress)?;
     let fetcher = artifacts::fetcher(request);
     let wanted = artifacts::of_plan(&detected.entries);
-    let warnings = [source.warnings.clone(), notes(&detected, "warnings")].concat();
+    let warnings = [
+        source.warnings.clone(),
+        context.catalog.warnings.clone(),
+        notes(&detected, "warnings"),
+    ]
+    .concat();
     Ok(Planned {
         buildpacks: detected
             .buildpacks

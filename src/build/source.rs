@@ -14,8 +14,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::project_toml::ProjectToml;
 use super::slug_toml::SlugToml;
-use super::{BuildError, git};
-use crate::buildpack::ExecEnv;
+use super::{BuildError, BuildRequest, git};
 use crate::layer::Env;
 use crate::sys::copy::copy_content;
 use crate::sys::fs::read_plain;
@@ -49,16 +48,22 @@ impl Source {
     /// Lists the app in that folder: in a git work tree the tracked files and the untracked ones that git does
     /// not ignore, elsewhere all; without `.git`, without the app's own `.env`, and without what
     /// `.slugignore` and `project.toml` leave out.
-    pub(super) fn read(
+    pub(super) fn read(request: &BuildRequest) -> Result<Self, BuildError> {
+        let folder = &request.source;
+        if !folder.is_dir() {
+            return Err(BuildError::NoSource(folder.clone()));
+        }
+        let is_built_in = |id: &str| request.built_ins.has(id);
+        let project = ProjectToml::read(folder, &request.exec_env, &is_built_in)?;
+        Self::list(folder, &request.operator_env, project)
+    }
+
+    fn list(
         folder: &Path,
         operator_env: &Env,
-        exec_env: &ExecEnv,
+        mut project: ProjectToml,
     ) -> Result<Self, BuildError> {
-        if !folder.is_dir() {
-            return Err(BuildError::NoSource(folder.to_owned()));
-        }
         let (slug_toml, mut warnings) = SlugToml::read(folder)?;
-        let mut project = ProjectToml::read(folder, exec_env)?;
         warnings.append(&mut project.warnings);
         let mut lister = Lister {
             filter: Filter::read(folder, &project)?,
@@ -316,6 +321,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::buildpack::ExecEnv;
 
     /// A folder with these files; `-> target` is a link, `+x` at the end of a name an executable.
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -342,7 +348,10 @@ mod tests {
     }
 
     fn read(folder: &Path) -> Source {
-        Source::read(folder, &operator_env(), &ExecEnv::default()).unwrap()
+        {
+            let project = ProjectToml::read(folder, &ExecEnv::default(), &|_| false).unwrap();
+            Source::list(folder, &operator_env(), project).unwrap()
+        }
     }
 
     fn check(files: &[(&str, &str)], expected: &[&str]) {
@@ -456,15 +465,8 @@ mod tests {
     #[test]
     fn a_source_without_files_is_refused() {
         let empty = tempfile::tempdir().unwrap();
-        let error = Source::read(empty.path(), &operator_env(), &ExecEnv::default()).unwrap_err();
-        assert!(matches!(error, BuildError::EmptySource(_)));
-        let error = Source::read(
-            &empty.path().join("none"),
-            &operator_env(),
-            &ExecEnv::default(),
-        )
-        .unwrap_err();
-        assert!(matches!(error, BuildError::NoSource(_)));
+        let error = Source::list(empty.path(), &operator_env(), ProjectToml::default());
+        assert!(matches!(error.unwrap_err(), BuildError::EmptySource(_)));
     }
 
     #[test]

@@ -338,6 +338,7 @@ mod tests {
             id: word.trim_end_matches('?').parse().unwrap(),
             version: None,
             optional: word.ends_with('?'),
+            exec_env: Vec::new(),
         };
         let group = |line: &&str| Group {
             members: line.split(' ').map(member).collect(),

@@ -28,6 +28,9 @@ pub struct Member {
     /// May be left out.
     #[serde(default)]
     pub optional: bool,
+    /// The execution environments in which it is a member; all if none (rule 9, `order.group.exec-env`).
+    #[serde(rename = "exec-env", default)]
+    pub exec_env: Vec<String>,
 }
 
 /// A member of an expanded group: a component.
@@ -201,6 +204,7 @@ mod tests {
             id: word.trim_end_matches('?').parse().unwrap(),
             version: None,
             optional: word.ends_with('?'),
+            exec_env: Vec::new(),
         };
         order
             .iter()

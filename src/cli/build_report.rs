@@ -23,7 +23,7 @@ pub(crate) fn word(error: BuildError) -> Failure {
         BuildError::Toml(TomlError::Wrong(wrong)) => {
             what.detail(slug::ident::marked(&wrong.text, wrong.column)).hint("correct the file, and build again")
         }
-        BuildError::IncludeAndExclude(_) | BuildError::BadPattern { .. } => {
+        BuildError::BadPattern { .. } => {
             what.hint("correct the file, and build again")
         }
         BuildError::Descriptor(_) | BuildError::Order(_) => {
@@ -35,6 +35,15 @@ pub(crate) fn word(error: BuildError) -> Failure {
         BuildError::Git { .. } => what.hint("git's own advice is above; `slug` takes the files that `git ls-files` lists"),
         BuildError::TooManyFiles { .. } => what.hint("leave out what the app does not need with .slugignore"),
         BuildError::NoSuchBuildpack(_) => what.hint("`slug buildpacks` lists the built-in ones"),
+        BuildError::BuildpackArchive { .. } => {
+            what.hint("make the archive again from a folder that you trust: `tar -czf buildpack.tgz -C FOLDER .`")
+        }
+        BuildError::NotABuildpack { .. } => {
+            what.hint("name the folder, `.tgz`, `.cnb` or OCI layout of a buildpack: one with a buildpack.toml")
+        }
+        BuildError::NotTheBuildpack { expected, .. } => {
+            what.hint(format!("leave `{expected}` out, or name the buildpack that has this id"))
+        }
         BuildError::NoOrderFile(_) => what.hint("name a file with `[[order]]` tables"),
         BuildError::NothingFits(verdicts) => what
             .detail(groups(&verdicts))
@@ -73,9 +82,11 @@ fn code(error: &BuildError) -> u8 {
         BuildError::DetectFailed(_) => exit::DETECT_FAILED,
         BuildError::BuildFailed { .. } | BuildError::Problems(_) => exit::BUILD_FAILED,
         BuildError::Artifacts { .. } => exit::UNREACHABLE,
-        BuildError::NoSuchBuildpack(_) | BuildError::NoOrderFile(_) | BuildError::NoSource(_) => {
-            exit::USAGE
-        }
+        BuildError::BuildpackArchive { .. } => exit::REFUSED,
+        BuildError::NoSuchBuildpack(_)
+        | BuildError::NotABuildpack { .. }
+        | BuildError::NoOrderFile(_)
+        | BuildError::NoSource(_) => exit::USAGE,
         _ => exit::FAILED,
     }
 }

@@ -747,12 +747,27 @@ fn of_builds() {
                 path: path(),
                 max: 1_000_000
             },
-            BuildError::IncludeAndExclude(path()),
             BuildError::BadPattern {
                 path: path(),
                 why: "unclosed `[`".to_owned()
             },
             BuildError::NoSuchBuildpack("slug/cobol".to_owned()),
+            BuildError::BuildpackArchive {
+                reference: "./tool.tgz".to_owned(),
+                source: ArchiveError::Refused {
+                    entry: b"../x".to_vec(),
+                    why: Refusal::DotDot,
+                },
+            },
+            BuildError::NotABuildpack {
+                reference: "./tool".to_owned(),
+                why: "it has no buildpack.toml".to_owned(),
+            },
+            BuildError::NotTheBuildpack {
+                reference: "./tool".to_owned(),
+                expected: parsed("a/b"),
+                found: parsed("c/d"),
+            },
             BuildError::NoOrderFile(path()),
             BuildError::NothingFits(verdicts(Verdict::Declined)),
             BuildError::DetectFailed(verdicts(failed)),
@@ -858,11 +873,6 @@ fn of_builds() {
             hint: leave out what the app does not need with .slugignore
             [exit 1]
 
-            error: `/var/lib/slug/some/file` has both `include` and `exclude`
-            unchanged: no slug was made; the cache of earlier builds is as it was
-            hint: correct the file, and build again
-            [exit 1]
-
             error: `/var/lib/slug/some/file` has a pattern that cannot be read: unclosed `[`
             unchanged: no slug was made; the cache of earlier builds is as it was
             hint: correct the file, and build again
@@ -872,6 +882,21 @@ fn of_builds() {
             unchanged: no slug was made; the cache of earlier builds is as it was
             hint: `slug buildpacks` lists the built-in ones
             [exit 2]
+
+            error: the buildpack `./tool.tgz` cannot be unpacked: entry `../x` is refused: its path goes up by `..`
+            unchanged: no slug was made; the cache of earlier builds is as it was
+            hint: make the archive again from a folder that you trust: `tar -czf buildpack.tgz -C FOLDER .`
+            [exit 3]
+
+            error: `./tool` is not a buildpack: it has no buildpack.toml
+            unchanged: no slug was made; the cache of earlier builds is as it was
+            hint: name the folder, `.tgz`, `.cnb` or OCI layout of a buildpack: one with a buildpack.toml
+            [exit 2]
+
+            error: `./tool` is the buildpack `c/d`, and `a/b` is written beside it
+            unchanged: no slug was made; the cache of earlier builds is as it was
+            hint: leave `a/b` out, or name the buildpack that has this id
+            [exit 1]
 
             error: `/var/lib/slug/some/file` is not there
             unchanged: no slug was made; the cache of earlier builds is as it was
@@ -968,9 +993,11 @@ fn of_builds() {
             BuildError::NoGit { .. },
             BuildError::Git { .. },
             BuildError::TooManyFiles { .. },
-            BuildError::IncludeAndExclude(_),
             BuildError::BadPattern { .. },
             BuildError::NoSuchBuildpack(_),
+            BuildError::BuildpackArchive { .. },
+            BuildError::NotABuildpack { .. },
+            BuildError::NotTheBuildpack { .. },
             BuildError::NoOrderFile(_),
             BuildError::NothingFits(_),
             BuildError::DetectFailed(_),
