@@ -9,6 +9,8 @@
 mod bytecode;
 mod django;
 mod folder;
+
+mod hooks;
 mod host;
 mod host_copy;
 #[cfg(test)]
@@ -256,6 +258,7 @@ fn build(context: &BuildContext) -> Result<(), Failure> {
         ))
     };
     let resolved: Resolved = context.plan.resolved.clone().try_into().map_err(bad)?;
+    hooks::pre_compile(context)?;
     let python = interpreter::provide(context, &origins(context, &resolved))?;
     let venv = install(context, &python, &resolved)?;
     let project = django::project(&context.app);
@@ -264,6 +267,7 @@ fn build(context: &BuildContext) -> Result<(), Failure> {
     {
         django::collect_static(context, &python, venv, project)?;
     }
+    hooks::post_compile(context, &python, venv.as_ref())?;
     compile_app(context, &python)?;
     // A Procfile says what runs: then nothing is guessed.
     let web = if context.app.join("Procfile").is_file() {

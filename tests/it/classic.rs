@@ -366,3 +366,34 @@ fn the_image_says_where_its_app_lies() {
     assert_eq!(config["config"]["WorkingDir"], "/app");
     assert_eq!(config["config"]["Labels"]["slug.classic"], "pack");
 }
+
+#[test]
+fn the_built_in_python_buildpack_runs_the_hooks_that_herokus_runs() {
+    let world = World::new();
+    let pre = "#!/bin/sh\nset -eu\necho \"pre in $PWD of $BUILD_DIR\"; echo flag > from-pre; test -d \"$ENV_DIR\"\n";
+    // Without a line that names its interpreter, and without the mode of a program.
+    let post = "[ -f from-pre ] && python -c 'import sys; print(\"post by\", sys.executable)' && echo 'web = 1' > made.py\n";
+    world.app(
+        "app",
+        &[
+            ("app.py", "print(1)\n"),
+            ("Procfile", "web: cat made.py\n"),
+            ("bin/pre_compile", pre),
+            ("bin/post_compile", post),
+        ],
+    );
+    let built = world.slug(&["build", "--json", "app"]);
+    built
+        .code(0)
+        .says("pre in /workspace of /workspace")
+        .says("post by /layers/slug_python/");
+    let digest = built.json()["built"]["slug"].as_str().unwrap().to_owned();
+    world.slug(&["release", &digest]).ok();
+    assert_eq!(world.slug(&["run", "web"]).ok(), "web = 1");
+    world.write("app/bin/post_compile", "echo the reason; exit 5\n");
+    world
+        .slug(&["build", "app"])
+        .code(51)
+        .says("the reason")
+        .says("bin/post_compile failed (exit status: 5)");
+}
