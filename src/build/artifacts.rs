@@ -52,6 +52,7 @@ pub(super) fn fetcher(request: &BuildRequest) -> Fetcher {
         mirror: request.mirror.clone(),
         offline: request.offline,
         env: request.operator_env.clone(),
+        cancel: request.cancel.clone(),
     })
 }
 
@@ -173,7 +174,7 @@ mod tests {
             folder: folder.to_owned(),
             mirror: Some(mirror.display().to_string()),
             offline: true,
-            env: crate::layer::Env::new(),
+            ..FetchSettings::default()
         })
     }
 

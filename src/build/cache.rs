@@ -3,12 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::state::{MadeFor, ReadState, State};
 use super::{BuildError, BuildRequest, Event};
 use crate::layer::cache::Change;
 use crate::store::build_cache::{LOCK, ROOTS, WORK};
+use crate::sys::cancel::Cancel;
 use crate::sys::fs::{create_dir_durable, random_hex, remove_tree};
 use crate::sys::lock::Lock;
 use crate::sys::{At as _, PathError};
@@ -34,7 +38,7 @@ impl Cache {
         let folder = request.store.build_cache(&request.app);
         // Private: what is in there may name an index with its password.
         create_dir_durable(&folder, 0o700)?;
-        let lock = take_lock(&folder.join(LOCK), &request.source, progress)?;
+        let lock = take_lock(&folder.join(LOCK), request, progress)?;
         let state = match State::read(&folder.join("state.json"))? {
             ReadState::Read(state) => state,
             ReadState::Unusable(why) => {
@@ -144,22 +148,38 @@ impl Drop for Cache {
     }
 }
 
-/// Says in the lock whose build this is: another one will be told for whom it waits, and `slug gc` when the cache was used.
+/// Waits for the lock, or for being asked to end. Says in the lock whose build this is: another one will be told for
+/// whom it waits, and `slug gc` when the cache was used.
 fn take_lock(
     path: &Path,
-    source: &Path,
+    request: &BuildRequest,
     progress: &mut dyn FnMut(Event<'_>),
-) -> Result<Lock, PathError> {
+) -> Result<Lock, BuildError> {
     let lock = match Lock::try_take(path)? {
         Some(lock) => lock,
         None => {
             progress(Event::Waiting {
                 holder: &Lock::who(path)?,
             });
-            Lock::take(path)?
+            wait_for_lock(path, &request.cancel)?
         }
     };
-    let who = format!("`{}`, process {}", source.display(), std::process::id());
-    lock.say_who(&who, path)?;
+    let source = request.source.display();
+    lock.say_who(&format!("`{source}`, process {}", std::process::id()), path)?;
     Ok(lock)
+}
+
+/// A thread of its own waits: nothing else can be watched beside a lock.
+fn wait_for_lock(path: &Path, cancel: &Cancel) -> Result<Lock, BuildError> {
+    let (ready, taken) = io::pipe().at("wait for", path)?;
+    let of_thread = path.to_owned();
+    let waiter = thread::spawn(move || {
+        let _taken = taken; // closed at the end: that is what is watched
+        Lock::take(&of_thread)
+    });
+    if let Some(signal) = cancel.wait_with(ready.as_fd()).at("wait for", path)? {
+        return Err(BuildError::Interrupted { signal });
+    }
+    let lock = waiter.join();
+    Ok(lock.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?)
 }

@@ -77,8 +77,8 @@ impl<'a> Context<'a> {
         let host = Host::read()?;
         let target = environment::target(&host.target);
         let mut base = environment::base(&request.operator_env, site.home(), &target);
-        if let (AppFolder::App, Some((commit, _))) = (site.app, &source.commit) {
-            base.insert("SOURCE_VERSION".into(), commit.into()); // classic buildpacks are told it
+        if let (AppFolder::App, Some(commit)) = (site.app, &source.commit) {
+            base.insert("SOURCE_VERSION".into(), commit.id.clone().into()); // classic buildpacks are told it
         }
         let environment = Environment {
             base,

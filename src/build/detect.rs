@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::catalog::inside;
 use super::context::Context;
+use super::error::limit_shown;
 use super::follow::Tail;
 use super::site::{DETECT, Ended, Job, PLATFORM};
 use super::{BuildError, Event};
@@ -21,8 +22,8 @@ use crate::layer::TomlError;
 use crate::sys::At as _;
 use crate::sys::sandbox::{Mount, Program};
 
-/// How long a `bin/detect` may take: it looks at files.
-const DETECT_TIME_MAX: Duration = Duration::from_mins(1);
+/// How many lines of a detect that did not end in time are shown.
+const LAST_LINES: usize = 5;
 
 /// Finds the first group that passes.
 pub(super) fn detect(
@@ -136,7 +137,7 @@ fn prepare<'a>(
         program,
         sees,
         network: context.network(),
-        limit: Some(DETECT_TIME_MAX),
+        limit: Some(context.request.limits.detect),
     };
     Ok(Prepared { job, host, here })
 }
@@ -148,16 +149,34 @@ fn run(context: &Context<'_>, prepared: Prepared<'_>) -> Result<Ran, BuildError>
     let written = context.site.written(&host, &here);
     let read = BuildPlan::read(&written.join("plan.toml"));
     let read = read.map_err(|error| error.seen_at(written, &here));
-    Ok(concluded(ended, tail.into_bytes(), read))
+    let limit = context.request.limits.detect;
+    Ok(concluded(ended, limit, tail.into_bytes(), read))
 }
 
 /// What an exit means (rules 13 and 14).
-fn concluded(ended: Ended, output: Vec<u8>, read: Result<BuildPlan, TomlError>) -> Ran {
+fn concluded(
+    ended: Ended,
+    limit: Duration,
+    output: Vec<u8>,
+    read: Result<BuildPlan, TomlError>,
+) -> Ran {
     match ended {
         Ended::Exit(exit) => Ran::concluded(exit, output, read),
         Ended::TimedOut => {
-            let limit = DETECT_TIME_MAX.as_secs();
-            Ran::error(format!("it did not end within {limit} seconds"), output)
+            let limit = limit_shown(limit);
+            let said = last_lines(&output);
+            Ran::error(format!("it did not end within {limit}{said}"), output)
         }
     }
+}
+
+/// The last that it said, if anything.
+fn last_lines(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let lines: Vec<&str> = text.lines().rev().take(LAST_LINES).collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<&str> = lines.into_iter().rev().collect();
+    format!("; the last that it said:\n{}", lines.join("\n"))
 }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 
+use super::secrets::Leak;
 use crate::archive::ArchiveError;
 use crate::buildpack::descriptor::DescriptorError;
 use crate::buildpack::detection::GroupVerdict;
@@ -139,6 +141,28 @@ pub enum BuildError {
         /// The last of its output.
         tail: Vec<u8>,
     },
+    /// `bin/build` did not end in its time, and was killed (exit code 51).
+    #[error("the buildpack `{buildpack}` did not end within {}", limit_shown(*.limit))]
+    TimedOut {
+        /// Whose.
+        buildpack: BuildpackId,
+        /// The limit.
+        limit: Duration,
+        /// The last of its output.
+        tail: Vec<u8>,
+    },
+    /// The build was asked to end (exit code 128 + the signal).
+    #[error("the build was interrupted by {}", signal_name(*.signal))]
+    Interrupted {
+        /// Its number.
+        signal: i32,
+    },
+    /// A secret would be kept.
+    #[error("{}", leaks.iter().map(leak_shown).collect::<Vec<_>>().join("\n"))]
+    Leaked {
+        /// Every place, up to a limit; at least one.
+        leaks: Vec<Leak>,
+    },
     /// `build.toml` names an entry that the plan does not hold.
     #[error("the buildpack `{buildpack}` leaves `{name}` unmet, which was not asked of it")]
     Unmet {
@@ -179,6 +203,9 @@ pub enum BuildError {
     /// Isolation `none`: a path that the build needs exists already.
     #[error("`{}` exists, and it is not an earlier build's", .0.display())]
     PathTaken(PathBuf),
+    /// Isolation `none`: another build is at the same paths.
+    #[error("another build is running at `{}` of this machine", .0.display())]
+    PathBusy(PathBuf),
     /// The process of a build could not be watched.
     #[error("could not follow the output of `{buildpack}`: {source}")]
     Follow {
@@ -219,6 +246,30 @@ impl BuildError {
             Self::Sbom(error) => Self::Sbom(error.seen_at(host, inside)),
             other => other,
         }
+    }
+}
+
+fn leak_shown(leak: &Leak) -> String {
+    let Leak { name, path } = leak;
+    format!("`{}` holds the secret {name}", path.display())
+}
+
+fn signal_name(signal: i32) -> String {
+    match signal {
+        libc::SIGHUP => "SIGHUP".to_owned(),
+        libc::SIGINT => "SIGINT".to_owned(),
+        libc::SIGTERM => "SIGTERM".to_owned(),
+        other => format!("signal {other}"),
+    }
+}
+
+/// `1h`, `90s`: in the largest unit that needs no fraction.
+pub(super) fn limit_shown(limit: Duration) -> String {
+    match limit.as_secs() {
+        s if s > 0 && s % 3600 == 0 => format!("{}h", s / 3600),
+        s if s > 0 && s % 60 == 0 => format!("{}m", s / 60),
+        0 => format!("{}ms", limit.as_millis()),
+        s => format!("{s}s"),
     }
 }
 

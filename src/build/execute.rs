@@ -13,8 +13,8 @@ use super::follow::Tail;
 use super::layers::{Layer, build_environment, collect, shown_to_later};
 use super::restore::{Method, Restored, restore};
 use super::sbom::{Kept, Sboms, legacy_warning};
-use super::site::{Job, LAYERS, PLATFORM};
-use super::{BuildError, Event};
+use super::site::{Ended, Job, LAYERS, PLATFORM};
+use super::{BuildError, Event, secrets};
 use crate::buildpack::build_toml::BuildToml;
 use crate::buildpack::descriptor::Descriptor;
 use crate::buildpack::detection::Detected;
@@ -229,9 +229,14 @@ impl Line<'_> {
             progress(Event::Output { stderr, bytes });
         })?;
         remove_tree(&scratch)?;
-        match ended.code() {
-            0 => Ok(restored),
-            exit => Err(BuildError::BuildFailed {
+        match ended {
+            Ended::Exit(0) => Ok(restored),
+            Ended::TimedOut => Err(BuildError::TimedOut {
+                buildpack: buildpack.id.clone(),
+                limit: context.request.limits.build,
+                tail: tail.into_bytes(),
+            }),
+            Ended::Exit(exit) => Err(BuildError::BuildFailed {
                 buildpack: buildpack.id.clone(),
                 exit,
                 tail: tail.into_bytes(),
@@ -254,6 +259,10 @@ impl Line<'_> {
         sees.extend(self.fetched.seen_by(handed));
         sees.extend(self.earlier_layers.iter().cloned());
         sees.push(restored.mount(&buildpack.id));
+        if let Some(secrets) = context.request.secrets.mount() {
+            context.make_place(Path::new(secrets::FOLDER), true)?;
+            sees.push(secrets);
+        }
         sees.push(plan_folder(&scratch.join("plan"), place, handed)?);
         if context.site.is_real() {
             remove_tree(context.site.home())?;
@@ -287,7 +296,7 @@ impl Line<'_> {
             program,
             sees,
             network: context.network(),
-            limit: None,
+            limit: Some(context.request.limits.build),
         })
     }
 }

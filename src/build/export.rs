@@ -11,7 +11,7 @@ use super::context::Context;
 use super::error::NoContent;
 use super::execute::{BuiltBy, Executed};
 use super::layers::Layer;
-use super::report::{BuiltLayer, Why};
+use super::report::{BuiltLayer, Commit, Why};
 use super::restore::unusable;
 use super::sbom::Sboms;
 use super::site::LAYERS;
@@ -340,9 +340,9 @@ fn labels(context: &Context<'_>, source: &Source, launched: &Launched) -> BTreeM
         labels.insert(key, value);
     }
     // A project that states its version or its place is that; else it is its commit. pack does the same.
-    let of_git = |(commit, is_dirty): &(String, bool)| {
-        let version = serde_json::json!({ "commit": commit });
-        serde_json::json!({ "type": "git", "version": version, "metadata": { "dirty": is_dirty } })
+    let of_git = |Commit { id, dirty }: &Commit| {
+        let version = serde_json::json!({ "commit": id });
+        serde_json::json!({ "type": "git", "version": version, "metadata": { "dirty": dirty } })
     };
     let stated = source.project.metadata();
     if let Some(source) = stated.or_else(|| source.commit.as_ref().map(of_git)) {

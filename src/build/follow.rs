@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::sys::cancel::Cancel;
+
 /// How much of a program's last output is kept for its error, in bytes.
 pub(super) const TAIL_BYTES_MAX: usize = 16 * 1024;
 
@@ -51,6 +53,8 @@ pub(super) enum Followed {
     Ended,
     /// It did not within its time, and still runs.
     TimedOut,
+    /// The build is asked to end. The program may still run.
+    Cancelled,
 }
 
 /// Hands on output (with whether it is standard error) until `exited` is readable and nothing is left to read.
@@ -58,6 +62,7 @@ pub(super) fn follow(
     output: Output,
     exited: BorrowedFd<'_>,
     limit: Option<Duration>,
+    cancel: &Cancel,
     on_output: &mut dyn FnMut(bool, &[u8]),
 ) -> io::Result<Followed> {
     let deadline = limit.map(|limit| Instant::now() + limit);
@@ -68,9 +73,12 @@ pub(super) fn follow(
         }
     }
     loop {
-        let Some(has_exited) = wait(&streams, exited, deadline)? else {
+        let Some(has_exited) = wait(&streams, exited, cancel, deadline)? else {
             return Ok(Followed::TimedOut);
         };
+        if cancel.signal().is_some() {
+            return Ok(Followed::Cancelled);
+        }
         for (is_stderr, stream) in &mut streams {
             drain(*is_stderr, stream, on_output)?;
         }
@@ -84,9 +92,12 @@ pub(super) fn follow(
 fn wait(
     streams: &[(bool, Option<OwnedFd>); 2],
     exited: BorrowedFd<'_>,
+    cancel: &Cancel,
     deadline: Option<Instant>,
 ) -> io::Result<Option<bool>> {
     let mut watched = vec![PollFd::from_borrowed_fd(exited, PollFlags::IN)];
+    let asked = cancel.asked_fd().into_iter();
+    watched.extend(asked.map(|asked| PollFd::from_borrowed_fd(asked, PollFlags::IN)));
     let open = streams.iter().filter_map(|(_, stream)| stream.as_ref());
     watched.extend(open.map(|stream| PollFd::from_borrowed_fd(stream.as_fd(), PollFlags::IN)));
     loop {
@@ -159,9 +170,8 @@ mod tests {
             stdout: stdout.into(),
             stderr: stderr.into(),
         };
-        let followed = follow(output, exited.as_fd(), None, &mut |is_stderr, bytes| {
-            seen.push((is_stderr, bytes.to_vec()));
-        });
+        let mut see = |is_stderr, bytes: &[u8]| seen.push((is_stderr, bytes.to_vec()));
+        let followed = follow(output, exited.as_fd(), None, &Cancel::default(), &mut see);
         assert_eq!(followed.unwrap(), Followed::Ended);
         assert_eq!(seen, [(false, b"out".to_vec()), (true, b"err".to_vec())]);
         drop(err);
@@ -182,6 +192,7 @@ mod tests {
             output,
             exited.as_fd(),
             Some(Duration::from_millis(5)),
+            &Cancel::default(),
             &mut |_, _| {},
         );
         assert_eq!(followed.unwrap(), Followed::TimedOut);

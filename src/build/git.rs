@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use super::BuildError;
+use super::report::Commit;
 use crate::layer::Env;
 
 /// What a git work tree holds.
@@ -18,8 +19,8 @@ pub(super) struct WorkTree {
     /// Tracked files, and untracked ones that are not ignored, relative to the folder. A folder is a
     /// repository of its own. Tracked files that were deleted are among them.
     pub(super) files: Vec<PathBuf>,
-    /// The commit, and whether anything differs from it; none before the first commit.
-    pub(super) commit: Option<(String, bool)>,
+    /// None before the first commit.
+    pub(super) commit: Option<Commit>,
 }
 
 /// Is the folder, or one above it, the top of a git work tree?
@@ -64,7 +65,7 @@ pub(super) fn read(folder: &Path, operator_env: &Env) -> Result<WorkTree, BuildE
     })
 }
 
-fn commit_of(status: &[u8]) -> Option<(String, bool)> {
+fn commit_of(status: &[u8]) -> Option<Commit> {
     let entries: Vec<&[u8]> = status
         .split(|byte| *byte == 0)
         .filter(|entry| !entry.is_empty())
@@ -75,8 +76,10 @@ fn commit_of(status: &[u8]) -> Option<(String, bool)> {
     let oid = std::str::from_utf8(oid)
         .ok()
         .filter(|oid| oid.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
-    let is_dirty = entries.iter().any(|entry| !entry.starts_with(b"# "));
-    Some((oid.to_owned(), is_dirty))
+    Some(Commit {
+        id: oid.to_owned(),
+        dirty: entries.iter().any(|entry| !entry.starts_with(b"# ")),
+    })
 }
 
 /// Of the operator's environment git gets what it needs to find its own settings, and no `GIT_*`: a hook sets those.
@@ -148,10 +151,14 @@ mod tests {
 
     #[test]
     fn a_status_is_a_commit_and_whether_anything_differs() {
+        let at = |dirty| Commit {
+            id: "0123abcd".to_owned(),
+            dirty,
+        };
         let clean = b"# branch.oid 0123abcd\0# branch.head main\0";
-        assert_eq!(commit_of(clean), Some(("0123abcd".to_owned(), false)));
+        assert_eq!(commit_of(clean), Some(at(false)));
         let dirty = b"# branch.oid 0123abcd\0? new\0";
-        assert_eq!(commit_of(dirty), Some(("0123abcd".to_owned(), true)));
+        assert_eq!(commit_of(dirty), Some(at(true)));
         assert_eq!(commit_of(b"# branch.oid (initial)\0? new\0"), None);
     }
 }

@@ -22,10 +22,13 @@ mod layers;
 pub mod machine;
 mod plan;
 mod project_toml;
+mod real_paths;
 mod report;
 mod request;
 mod restore;
 mod sbom;
+mod scan;
+mod secrets;
 mod shell;
 mod site;
 mod slices;
@@ -52,19 +55,44 @@ pub use catalog::{BadReference, Reference};
 pub use error::{BuildError, NoContent};
 pub use plan::plan;
 pub use report::{
-    Built, BuiltLayer, BuiltProcess, FoundEvidence, Phase, Planned, PlannedBuildpack, Why,
+    Built, BuiltBuildpack, BuiltLayer, BuiltProcess, Commit, FoundEvidence, Phase, Planned,
+    PlannedArtifact, PlannedBuildpack, Why,
 };
 pub use request::{
-    BuildRequest, BuildpackProgram, BuiltIns, Event, Isolation, OrderRequest, ShellRequest,
+    BuildRequest, BuildpackProgram, BuiltIns, Event, Isolation, Limits, OrderRequest, ShellRequest,
 };
+pub use secrets::{BadSecret, Leak, SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secrets};
 
 /// The app that the `slug.toml` of a folder names.
 pub fn app_of_slug_toml(folder: &Path) -> Result<Option<AppName>, BuildError> {
     Ok(slug_toml::SlugToml::read(folder)?.0.app)
 }
 
-/// Builds a slug. One that fails or is killed leaves the app's cache as it was.
+/// Builds a slug. One that fails, is asked to end or is killed leaves the app's cache as it was.
 pub fn build(
+    request: &BuildRequest,
+    progress: &mut dyn FnMut(Event<'_>),
+) -> Result<Built, BuildError> {
+    let built = try_build(request, &mut |event| match event {
+        Event::Warning(text) => progress(Event::Warning(&request.secrets.redacted(text))),
+        other => progress(other),
+    });
+    // What fails because all is being ended is no failure of its own.
+    match (built, request.cancel.signal()) {
+        (Err(_), Some(signal)) => Err(BuildError::Interrupted { signal }),
+        (built, _) => built,
+    }
+}
+
+/// Between two parts of a build: has it been asked to end?
+fn go_on(request: &BuildRequest) -> Result<(), BuildError> {
+    match request.cancel.signal() {
+        Some(signal) => Err(BuildError::Interrupted { signal }),
+        None => Ok(()),
+    }
+}
+
+fn try_build(
     request: &BuildRequest,
     progress: &mut dyn FnMut(Event<'_>),
 ) -> Result<Built, BuildError> {
@@ -85,6 +113,7 @@ pub fn build(
         target: context.host.target.clone(),
     };
     cache.forget_unless_made_for(&made_for);
+    go_on(request)?;
     clock.lap("source");
     let detected = detect::detect(&context, progress)?;
     let warnings = plan::notes(&detected, "warnings");
@@ -96,6 +125,8 @@ pub fn build(
     // Nothing is collected from the first look at whether a layer is there to the slug that has it.
     let _hold = request.store.hold()?;
     let executed = execute::execute(&context, &cache, &detected, &fetched, progress)?;
+    scan::refuse_leaks(&context, &executed)?;
+    go_on(request)?;
     clock.lap("build");
     let exported = export::export(&context, &cache, &source, &executed, progress)?;
     let built = |warnings, executed: &Executed, exported: &Exported| {
@@ -109,6 +140,7 @@ pub fn build(
         exported.warnings.clone(),
     ]
     .concat();
+    go_on(request)?;
     let mut built = built(all_warnings, &executed, &exported);
     let mut state = State::empty();
     state.made_for = Some(made_for);

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::cache::Cache;
 use super::context::Context;
 use super::detect;
-use super::report::{FoundEvidence, Planned, PlannedBuildpack};
+use super::report::{FoundEvidence, Planned, PlannedArtifact, PlannedBuildpack};
 use super::source::Source;
 use super::{BuildError, BuildRequest, Event, artifacts};
 use crate::buildpack::descriptor::Descriptor;
@@ -41,7 +41,10 @@ pub fn plan(
             .collect(),
         artifacts: wanted
             .into_iter()
-            .map(|artifact| (artifact.clone(), fetcher.have(&artifact).is_some()))
+            .map(|artifact| {
+                let kept = fetcher.have(&artifact).is_some();
+                PlannedArtifact::new(artifact, kept)
+            })
             .collect(),
         warnings,
         problems: notes(&detected, "problems"),

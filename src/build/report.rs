@@ -11,25 +11,43 @@ use crate::buildpack::launch::Process;
 use crate::buildpack::plan::Require;
 use crate::ident::{BuildpackId, Digest, ProcessType};
 use crate::layer::cache::Change;
-use crate::sys::fetch::Artifact;
+use crate::sys::fetch::{self, Artifact};
 
 /// A finished build.
 #[derive(Clone, Debug, Serialize)]
 pub struct Built {
     /// The name of the slug.
     pub slug: Digest,
-    /// The buildpacks that took part: id and version, in group order.
-    pub buildpacks: Vec<(BuildpackId, String)>,
+    /// The buildpacks that took part, in group order.
+    pub buildpacks: Vec<BuiltBuildpack>,
     /// The layers of the slug, and cached ones besides.
     pub layers: Vec<BuiltLayer>,
     /// The process types, sorted.
     pub processes: Vec<BuiltProcess>,
     /// What the user should know; each was also told as an event.
     pub warnings: Vec<String>,
-    /// The commit of the source and whether it was dirty, where it is a git work tree.
-    pub commit: Option<(String, bool)>,
+    /// The commit of the source, where it is a git work tree.
+    pub commit: Option<Commit>,
     /// How long each part took.
     pub phases: Vec<Phase>,
+}
+
+/// A buildpack that took part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BuiltBuildpack {
+    /// Its id.
+    pub id: BuildpackId,
+    /// Its version.
+    pub version: String,
+}
+
+/// The commit that was built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Commit {
+    /// Its name in git.
+    pub id: String,
+    /// Something differed from it.
+    pub dirty: bool,
 }
 
 /// A layer of a finished build.
@@ -93,16 +111,50 @@ fn as_ms<S: serde::Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, 
 pub struct Planned {
     /// The buildpacks that would take part, in group order.
     pub buildpacks: Vec<PlannedBuildpack>,
-    /// What the platform would fetch, and whether this host has it already.
-    pub artifacts: Vec<(Artifact, bool)>,
+    /// What the platform would fetch.
+    pub artifacts: Vec<PlannedArtifact>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// Why the build would end at once; empty if it would not.
     pub problems: Vec<String>,
     /// How many files the app has.
     pub files: usize,
-    /// The commit of the source and whether it was dirty, where it is a git work tree.
-    pub commit: Option<(String, bool)>,
+    /// The commit of the source, where it is a git work tree.
+    pub commit: Option<Commit>,
+}
+
+/// Something from elsewhere that a build would need.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedArtifact {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Without it the build cannot go on.
+    pub required: bool,
+    /// This host has it already.
+    pub kept: bool,
+    /// Where it is to be had.
+    pub sources: Vec<fetch::Source>,
+}
+
+impl PlannedArtifact {
+    pub(super) fn new(artifact: Artifact, kept: bool) -> Self {
+        let Artifact {
+            name,
+            version,
+            required,
+            instead: _,
+            sources,
+        } = artifact;
+        Self {
+            name,
+            version,
+            required,
+            kept,
+            sources,
+        }
+    }
 }
 
 /// A buildpack that would take part.
@@ -152,7 +204,10 @@ pub(super) fn built(
     Built {
         slug: exported.slug,
         buildpacks: buildpacks
-            .map(|buildpack| (buildpack.id.clone(), buildpack.version.clone()))
+            .map(|buildpack| BuiltBuildpack {
+                id: buildpack.id.clone(),
+                version: buildpack.version.clone(),
+            })
             .collect(),
         layers: exported.report.clone(),
         processes: launched.processes.values().map(process).collect(),

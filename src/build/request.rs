@@ -1,8 +1,10 @@
 //! What a build is asked for, and what it says while it works.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Reference;
+use super::secrets::Secrets;
 use crate::archive::Compression;
 use crate::buildpack::ExecEnv;
 use crate::buildpack::author::BuiltIn;
@@ -11,6 +13,7 @@ use crate::buildpack::lint::Written;
 use crate::ident::{AppName, BuildpackId};
 use crate::layer::Env;
 use crate::store::Store;
+use crate::sys::cancel::Cancel;
 
 /// All that a build depends on.
 #[derive(Clone, Debug)]
@@ -49,6 +52,12 @@ pub struct BuildRequest {
     pub home: Option<PathBuf>,
     /// Begin without cached layers.
     pub clear_cache: bool,
+    /// What buildpacks read at `/platform/secrets`.
+    pub secrets: Secrets,
+    /// How long programs may run.
+    pub limits: Limits,
+    /// Whether the build is asked to end.
+    pub cancel: Cancel,
     /// A shell where a program of a buildpack has run.
     pub shell: Option<ShellRequest>,
 }
@@ -77,6 +86,24 @@ impl BuildpackProgram {
         match self {
             Self::Detect => "bin/detect",
             Self::Build => "bin/build",
+        }
+    }
+}
+
+/// How long the programs of a buildpack may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A `bin/detect`, which looks at files.
+    pub detect: Duration,
+    /// A `bin/build`, which may compile all day: only one that hangs is to be ended.
+    pub build: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            detect: Duration::from_mins(1),
+            build: Duration::from_hours(1),
         }
     }
 }

@@ -4,18 +4,18 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::follow::{Followed, Output, follow};
+use super::real_paths::RealPaths;
+use super::secrets::Secrets;
 use super::{BuildError, BuildRequest, Isolation, ShellRequest};
 use crate::archive::AppFolder;
 use crate::ident::BuildpackId;
-use crate::sys::fs::{read_if_present, remove_tree};
+use crate::sys::cancel::Cancel;
+use crate::sys::here::Here;
 use crate::sys::sandbox::{Mount, Network, Program, SandboxError, Spec, Streams, launch};
 use crate::sys::{At as _, PathError};
 
@@ -24,7 +24,7 @@ pub(super) const LAYERS: &str = "/layers";
 /// What the platform says to buildpacks, inside.
 pub(super) const PLATFORM: &str = "/platform";
 /// The contract's own folder, inside.
-const CNB: &str = "/cnb";
+pub(super) const CNB: &str = "/cnb";
 /// The buildpacks, inside: `<id>/<version>`.
 pub(super) const BUILDPACKS: &str = "/cnb/buildpacks";
 /// The `slug` binary, inside: built-ins are links to it.
@@ -35,13 +35,6 @@ pub(super) const DETECT: &str = "/cnb/detect";
 const HOME: &str = "/home/slug";
 /// The same at the real paths, where `/home` is the machine's.
 const REAL_HOME: &str = "/cnb/home";
-
-/// Lies in `/cnb` of a build with isolation `none` and says where its app is: what is there is ours to remove.
-const OURS: &str = "/cnb/.slug-build";
-/// The largest such file, in bytes.
-const MARK_BYTES_MAX: u64 = 64;
-/// The real folders of a build with isolation `none`, besides the app's.
-const REAL: [&str; 3] = [CNB, LAYERS, PLATFORM];
 
 /// One program and what it sees.
 #[derive(Clone, Debug)]
@@ -89,6 +82,8 @@ pub(super) struct Site {
     pub(super) app: AppFolder,
     /// The app's uid, where the caller is root.
     pub(super) uid: Option<u32>,
+    cancel: Cancel,
+    secrets: Secrets,
 }
 
 impl Site {
@@ -108,6 +103,8 @@ impl Site {
             real_paths,
             app,
             uid,
+            cancel: request.cancel.clone(),
+            secrets: request.secrets.clone(),
         })
     }
 
@@ -174,11 +171,19 @@ impl Site {
         job: Job<'_>,
         on_output: &mut dyn FnMut(bool, &[u8]),
     ) -> Result<Ended, BuildError> {
-        if self.is_real() {
-            return self.run_here(&job, on_output);
-        }
         let again = self.shell.map(|shell| (shell, job.clone()));
-        let ended = self.run_in_sandbox(job, on_output)?;
+        let mut redactor = self.secrets.redactor();
+        let mut on_bytes = |is_stderr: bool, bytes: &[u8]| {
+            redactor.push(is_stderr, bytes, on_output);
+        };
+        if self.is_real() {
+            let ended = self.run_here(&job, &mut on_bytes);
+            redactor.finish(on_output);
+            return ended;
+        }
+        let ended = self.run_in_sandbox(job, &mut on_bytes);
+        redactor.finish(on_output);
+        let ended = ended?;
         if let Some((shell, job)) = again {
             self.offer_shell(shell, job, ended, on_output)?;
         }
@@ -215,13 +220,22 @@ impl Site {
             stdout: stdout.into(),
             stderr: stderr.into(),
         };
-        let followed = follow(output, child.exited_fd(), limit, on_output).map_err(lost)?;
-        if followed == Followed::TimedOut {
+        let followed = follow(output, child.exited_fd(), limit, &self.cancel, on_output);
+        let followed = followed.map_err(lost)?;
+        if followed != Followed::Ended {
             child.kill();
-            child.wait()?;
-            return Ok(Ended::TimedOut);
         }
-        Ok(Ended::Exit(child.wait()?.code()))
+        let code = child.wait()?.code();
+        self.ended(followed, code)
+    }
+
+    /// What became of a program that was followed and is gone.
+    fn ended(&self, followed: Followed, code: i32) -> Result<Ended, BuildError> {
+        match (followed, self.cancel.signal()) {
+            (_, Some(signal)) => Err(BuildError::Interrupted { signal }),
+            (Followed::TimedOut, None) => Ok(Ended::TimedOut),
+            (Followed::Ended | Followed::Cancelled, None) => Ok(Ended::Exit(code)),
+        }
     }
 
     /// The sandbox of a program.
@@ -250,48 +264,19 @@ impl Site {
             source,
         };
         self.make_ready(job)?;
-        let Program { argv, env, cwd } = &job.program;
-        let mut command = Command::new(&argv[0]);
-        command
-            .args(&argv[1..])
-            .env_clear()
-            .envs(env)
-            .current_dir(cwd)
-            .process_group(0);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        if let Some(uid) = self.uid {
-            command.uid(uid).gid(uid);
-        }
-        let program = argv[0].to_string_lossy().into_owned();
-        let mut child = command
-            .spawn()
-            .map_err(|source| SandboxError::NotExecutable { program, source })?;
-        let pid = rustix::process::Pid::from_child(&child);
-        let exited = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
-            .map_err(io::Error::from);
-        let exited = exited.map_err(lost)?;
-        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        let program = job.program.argv.first().cloned().unwrap_or_default();
+        let mut here = Here::start(&job.program, self.uid).map_err(|source| {
+            let program = program.to_string_lossy().into_owned();
+            SandboxError::NotExecutable { program, source }
+        })?;
+        let (Some(stdout), Some(stderr)) = (here.stdout.take(), here.stderr.take()) else {
             return Err(lost(io::Error::other("it has no output")));
         };
-        let output = Output {
-            stdout: stdout.into(),
-            stderr: stderr.into(),
-        };
-        let followed = follow(output, exited.as_fd(), job.limit, on_output).map_err(lost)?;
+        let output = Output { stdout, stderr };
+        let followed = follow(output, here.exited_fd(), job.limit, &self.cancel, on_output);
         // What it left running goes with it, as it does in a sandbox.
-        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-        let status = child.wait().map_err(lost)?;
-        let code = status
-            .code()
-            .or_else(|| status.signal().map(|signal| 128 + signal));
-        Ok(if followed == Followed::TimedOut {
-            Ended::TimedOut
-        } else {
-            Ended::Exit(code.unwrap_or(1))
-        })
+        let code = here.end().map_err(lost)?;
+        self.ended(followed.map_err(lost)?, code)
     }
 
     /// Puts what a sandbox would show to its real place. What is already at that place on this machine stays as it is.
@@ -312,123 +297,10 @@ impl Site {
             }
             Mount::Scratch { .. } | Mount::Overlay { .. } => self.make_writable(to),
             Mount::File { bytes, .. } => crate::sys::fs::write_atomic(to, bytes, 0o644),
+            Mount::Private { files, .. } => match &self.real_paths {
+                Some(real) => real.show_private(to, files, self.uid),
+                None => Ok(()),
+            },
         }
-    }
-}
-
-/// The real folders, taken. They are free again when this is dropped, whatever became of the build.
-#[derive(Debug)]
-struct RealPaths {
-    /// `/`.
-    root: PathBuf,
-    app: AppFolder,
-}
-
-impl RealPaths {
-    /// Takes the paths, if they are free or what a killed build of ours left.
-    fn take(root: &Path, app: AppFolder) -> Result<Self, BuildError> {
-        let at = |path: &str| below(root, path);
-        if let Some(app) = left_behind(&at(OURS))? {
-            drop(Self {
-                root: root.to_owned(),
-                app,
-            });
-        }
-        let mut all = REAL.into_iter().chain([app.text()]).map(at);
-        if let Some(taken) = all.find(|path| path.symlink_metadata().is_ok()) {
-            return Err(BuildError::PathTaken(taken));
-        }
-        fs::create_dir(at(CNB)).at("create the folder", &at(CNB))?;
-        crate::sys::fs::write_atomic(&at(OURS), app.text().as_bytes(), 0o644)?;
-        // From here on, what is there is ours.
-        let paths = Self {
-            root: root.to_owned(),
-            app,
-        };
-        for path in [app.text(), LAYERS].map(at) {
-            fs::create_dir(&path).at("create the folder", &path)?;
-        }
-        Ok(paths)
-    }
-
-    /// The mark goes last: until then, the next build knows that the rest is ours.
-    fn remove(&self) -> Result<(), PathError> {
-        for path in [self.app.text(), LAYERS, PLATFORM] {
-            remove_tree(&below(&self.root, path))?;
-        }
-        let (cnb, mark) = (below(&self.root, CNB), below(&self.root, OURS));
-        for entry in fs::read_dir(&cnb).at("read", &cnb)? {
-            let path = entry.at("read", &cnb)?.path();
-            if path != mark {
-                remove_tree(&path)?;
-            }
-        }
-        remove_tree(&mark)?;
-        fs::remove_dir(&cnb).at("remove", &cnb)
-    }
-}
-
-impl Drop for RealPaths {
-    fn drop(&mut self) {
-        // What cannot be removed is found, with the mark, by the next build.
-        let _ = self.remove();
-    }
-}
-
-/// Where the app lay of a build of ours that was killed; none if there was none.
-fn left_behind(mark: &Path) -> Result<Option<AppFolder>, PathError> {
-    let text = read_if_present(mark, MARK_BYTES_MAX)?;
-    Ok(text.and_then(|text| AppFolder::of(std::str::from_utf8(&text).ok()?)))
-}
-
-fn below(root: &Path, path: &str) -> PathBuf {
-    root.join(path.trim_start_matches('/'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn real_paths_are_free_again_after_the_build() {
-        for app in AppFolder::ALL {
-            let root = tempfile::tempdir().unwrap();
-            let paths = RealPaths::take(root.path(), app).unwrap();
-            let file = root.path().join(app.in_layer()).join("file");
-            crate::sys::fs::write_atomic(&file, b"", 0o644).unwrap();
-            assert!(root.path().join("cnb").exists());
-            drop(paths);
-            assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
-        }
-    }
-
-    #[test]
-    fn what_is_not_ours_is_refused_and_stays() {
-        for taken in ["app", "cnb", "layers", "platform"] {
-            let root = tempfile::tempdir().unwrap();
-            let file = root.path().join(taken).join("precious");
-            fs::create_dir(root.path().join(taken)).unwrap();
-            crate::sys::fs::write_atomic(&file, b"", 0o644).unwrap();
-            let error = RealPaths::take(root.path(), AppFolder::App).unwrap_err();
-            assert!(
-                matches!(error, BuildError::PathTaken(path) if path == root.path().join(taken))
-            );
-            assert!(file.exists(), "{taken}");
-            assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
-        }
-    }
-
-    #[test]
-    fn what_a_killed_build_of_ours_left_is_removed_and_nothing_else() {
-        let root = tempfile::tempdir().unwrap();
-        let app = root.path().join("app/file");
-        fs::create_dir(root.path().join("app")).unwrap();
-        crate::sys::fs::write_atomic(&app, b"", 0o644).unwrap();
-        std::mem::forget(RealPaths::take(root.path(), AppFolder::Workspace).unwrap());
-        crate::sys::fs::write_atomic(&root.path().join("layers/old"), b"", 0o644).unwrap();
-        let paths = RealPaths::take(root.path(), AppFolder::Workspace).unwrap();
-        assert!(!root.path().join("layers/old").exists());
-        drop(paths);
-        assert!(app.exists(), "no build of ours had its app at `/app`");
     }
 }

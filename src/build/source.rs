@@ -13,6 +13,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{Mode, OFlags};
 
 use super::project_toml::ProjectToml;
+use super::report::Commit;
 use super::slug_toml::SlugToml;
 use super::{BuildError, BuildRequest, git};
 use crate::layer::Env;
@@ -34,8 +35,8 @@ pub(super) struct Source {
     folder: PathBuf,
     /// Relative to the folder, sorted.
     pub(super) files: Vec<PathBuf>,
-    /// The commit and whether anything differs from it, in a git work tree.
-    pub(super) commit: Option<(String, bool)>,
+    /// The commit, in a git work tree.
+    pub(super) commit: Option<Commit>,
     /// `slug.toml`.
     pub(super) slug_toml: SlugToml,
     /// `project.toml`.
@@ -180,7 +181,7 @@ struct Lister<'a> {
 
 impl Lister<'_> {
     /// Lists what is below `at`; its commit, if it is a git work tree.
-    fn list(&mut self, at: &Path) -> Result<Option<(String, bool)>, BuildError> {
+    fn list(&mut self, at: &Path) -> Result<Option<Commit>, BuildError> {
         let folder = self.folder.join(at);
         if !git::is_work_tree(&folder) {
             self.walk(at)?;
@@ -435,7 +436,7 @@ mod tests {
         git(folder.path(), &["add", "-f", "."]);
         git(folder.path(), &["commit", "-qm", "one"]);
         assert_eq!(
-            read(folder.path()).commit.map(|(_, is_dirty)| is_dirty),
+            read(folder.path()).commit.map(|commit| commit.dirty),
             Some(false)
         );
         fs::remove_file(folder.path().join("gone")).unwrap();
@@ -449,8 +450,8 @@ mod tests {
             .map(|path| path.to_str().unwrap())
             .collect();
         assert_eq!(shown, [".gitignore", "kept.log", "new\n\u{e9}", "tracked"]);
-        let (commit, is_dirty) = source.commit.unwrap();
-        assert_eq!((commit.len(), is_dirty), (40, true));
+        let commit = source.commit.unwrap();
+        assert_eq!((commit.id.len(), commit.dirty), (40, true));
     }
 
     #[test]

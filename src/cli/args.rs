@@ -9,6 +9,7 @@ use slug::ident::{AppName, EnvKey, Instance, ProcessType, ReleaseVersion};
 use slug::router::{Listen, TrustedProxy};
 
 use super::size::Size;
+use super::time_limit::TimeLimit;
 
 /// Build, release and run twelve-factor apps on your own Linux hosts.
 #[derive(Debug, Parser)]
@@ -135,6 +136,23 @@ pub(crate) struct BuildOptions {
     /// Forget what earlier builds of the app cached
     #[arg(long)]
     pub(crate) clear_cache: bool,
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
+    /// What buildpacks read at /platform/secrets/NAME and no slug holds: the value of your shell's variable NAME,
+    /// of a file, or of standard input (repeatable)
+    #[arg(long, value_name = "NAME|NAME=@FILE|NAME=-")]
+    pub(crate) secret: Vec<String>,
+}
+
+/// How long the programs of a buildpack may run.
+#[derive(Debug, Default, Args)]
+pub(crate) struct LimitOptions {
+    /// How long a buildpack's detect may take, such as 90s or 1h30m [default: 1m]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) detect_timeout: Option<TimeLimit>,
+    /// How long a buildpack's build may take [default: 1h]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) build_timeout: Option<TimeLimit>,
 }
 
 /// Which buildpacks are tried.

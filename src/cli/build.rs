@@ -1,6 +1,8 @@
 //! `slug build`, `slug buildpacks`.
 
+use std::ffi::OsStr;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use slug::archive;
@@ -9,13 +11,19 @@ use slug::buildpacks;
 use slug::ident::AppName;
 use slug::layer::cache::Change;
 use slug::store::Store;
+use slug::sys::cancel::Watch;
 
 use super::args::{Build, BuildOptions};
 use super::build_request::request;
 use super::build_talk::BuildTalk;
 use super::report::Failure;
+use super::secrets;
 use super::settings::Settings;
 use super::ui::{human_bytes, table};
+
+/// From a signal to the end by force. GitHub's runner follows its SIGINT by SIGTERM after 7.5 s and by SIGKILL 2.5 s
+/// later; the part of a build that cannot be stopped, the packing of a layer, takes less.
+const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(settings: &Settings, typed: &Build) -> Result<u8, Failure> {
     let dir = settings.source_dir(&typed.dir)?;
@@ -64,18 +72,36 @@ pub(crate) fn build(
     store: &Store,
     options: &BuildOptions,
 ) -> Result<build::Built, Failure> {
-    let request = request(settings, dir, app, store, options)?;
-    let mut talk = BuildTalk::new(&settings.ui);
-    let built = build::build(&request, &mut |event| talk.hear(&event));
-    talk.end();
-    let built = built?;
-    for layer in &built.layers {
-        settings.ui.say(&layer_line(layer));
+    let mut request = request(settings, dir, app, store, options)?;
+    request.secrets = secrets::read(settings, &options.secret)?;
+    for name in request.secrets.names() {
+        request.operator_env.remove(OsStr::new(name.as_str()));
     }
-    Ok(built)
+    let watch = watch_signals()?;
+    request.cancel = watch.cancel();
+    let mut talk = BuildTalk::new(settings);
+    let built = build::build(&request, &mut |event| talk.hear(&event));
+    match built {
+        Ok(built) => {
+            talk.built(&built);
+            Ok(built)
+        }
+        Err(error) => {
+            let failure = Failure::from(error);
+            Err(talk.failed(failure.each(|text| request.secrets.redacted(text))))
+        }
+    }
 }
 
-fn layer_line(layer: &BuiltLayer) -> String {
+/// Asks a build to end when this process is asked to, until it is dropped.
+pub(crate) fn watch_signals() -> Result<Watch, Failure> {
+    Watch::start(GRACE).map_err(|error| {
+        Failure::failed(format!("signals cannot be watched: {error}"))
+            .unchanged("nothing was built")
+    })
+}
+
+pub(crate) fn layer_line(layer: &BuiltLayer) -> String {
     let name = match &layer.buildpack {
         Some(buildpack) => format!("{buildpack}: {}", layer.name),
         None => layer.name.clone(),

@@ -65,6 +65,13 @@ pub(crate) fn word(error: BuildError) -> Failure {
         BuildError::BuildFailed { tail, .. } => {
             what.detail(String::from_utf8_lossy(&tail)).hint("the whole of its output is above")
         }
+        BuildError::TimedOut { tail, .. } => what
+            .detail(String::from_utf8_lossy(&tail))
+            .hint("it was ended with all that it had started; `--build-timeout` gives it longer"),
+        BuildError::Interrupted { .. } => what,
+        BuildError::Leaked { .. } => what
+            .hint("the buildpack, or the app's own files, put it there: keep it out of what becomes part of the slug or its cache")
+            .hint("a credential that is needed when the app runs is a config var: `slug config set`"),
         BuildError::Unmet { .. }
         | BuildError::LayerName { .. }
         | BuildError::LayerMissing { .. }
@@ -72,6 +79,7 @@ pub(crate) fn word(error: BuildError) -> Failure {
         | BuildError::SbomFolder(_)
         | BuildError::Follow { .. } => what.hint("this is a fault of the buildpack: its author should know"),
         BuildError::ClassicsApart(_) => what.hint("name the others before or after all of them"),
+        BuildError::PathBusy(_) => what.hint("try again when it is done: `--isolation none` builds one app at a time"),
         BuildError::PathTaken(_) => what.hint("`--isolation none` is for machines that are thrown away; build without it here"),
     }
 }
@@ -80,7 +88,11 @@ fn code(error: &BuildError) -> u8 {
     match error {
         BuildError::NothingFits(_) => exit::NO_BUILDPACK,
         BuildError::DetectFailed(_) => exit::DETECT_FAILED,
-        BuildError::BuildFailed { .. } | BuildError::Problems(_) => exit::BUILD_FAILED,
+        BuildError::BuildFailed { .. } | BuildError::TimedOut { .. } | BuildError::Problems(_) => {
+            exit::BUILD_FAILED
+        }
+        BuildError::Leaked { .. } | BuildError::PathBusy(_) => exit::REFUSED,
+        BuildError::Interrupted { signal } => u8::try_from(128 + signal).unwrap_or(exit::FAILED),
         BuildError::Artifacts { .. } => exit::UNREACHABLE,
         BuildError::BuildpackArchive { .. } => exit::REFUSED,
         BuildError::NoSuchBuildpack(_)

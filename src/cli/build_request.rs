@@ -5,16 +5,18 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use slug::archive;
-use slug::build::{BuildRequest, BuiltIns, Isolation, OrderRequest, Reference};
+use slug::build::{BuildRequest, BuiltIns, Isolation, Limits, OrderRequest, Reference, Secrets};
 use slug::buildpacks;
 use slug::ident::AppName;
 use slug::layer::Env;
 use slug::layer::user_env::{is_variable_name, is_variable_value};
 use slug::store::Store;
+use slug::sys::cancel::Cancel;
 
-use super::args::{self, BuildOptions, BuildpackOptions};
+use super::args::{self, BuildOptions, BuildpackOptions, LimitOptions};
 use super::report::Failure;
 use super::settings::Settings;
+use super::time_limit::TimeLimit;
 
 const BUILT_INS: BuiltIns = BuiltIns {
     all: buildpacks::BUILT_IN,
@@ -24,6 +26,7 @@ const BUILT_INS: BuiltIns = BuiltIns {
 
 const NOTHING_BUILT: &str = "nothing was built";
 
+/// All but the secrets, which only a build needs, and whether it is to end.
 pub(crate) fn request(
     settings: &Settings,
     dir: &Path,
@@ -65,7 +68,19 @@ pub(crate) fn request(
         home: settings.home(),
         clear_cache: options.clear_cache,
         shell: None,
+        secrets: Secrets::default(),
+        limits: limits(&options.limits),
+        cancel: Cancel::default(),
     })
+}
+
+fn limits(typed: &LimitOptions) -> Limits {
+    let default = Limits::default();
+    let or = |typed: Option<TimeLimit>, default| typed.map_or(default, |limit| limit.0);
+    Limits {
+        detect: or(typed.detect_timeout, default.detect),
+        build: or(typed.build_timeout, default.build),
+    }
 }
 
 fn order(settings: &Settings, typed: &BuildpackOptions) -> Result<OrderRequest, Failure> {

@@ -3,10 +3,12 @@
 
 mod args;
 mod build;
+mod build_events;
 mod build_report;
 mod build_request;
 mod build_talk;
 mod buildpack;
+mod ci_marks;
 mod completions;
 mod config;
 mod control;
@@ -21,9 +23,11 @@ mod release;
 mod releases;
 mod report;
 mod run;
+mod secrets;
 mod settings;
 mod size;
 mod slug_name;
+mod time_limit;
 mod ui;
 mod up;
 mod verify;

@@ -4,6 +4,7 @@ use serde_json::json;
 use slug::build::{self, FoundEvidence, Planned};
 
 use super::args::Plan;
+use super::build::watch_signals;
 use super::build_request::request;
 use super::build_talk::BuildTalk;
 use super::report::{Failure, exit};
@@ -14,9 +15,15 @@ pub(crate) fn run(settings: &Settings, typed: &Plan) -> Result<u8, Failure> {
     let dir = settings.source_dir(&typed.dir)?;
     let store = settings.open_store()?;
     let app = settings.app_of_dir(&dir)?;
-    let request = request(settings, &dir, &app, &store, &typed.options)?;
-    let mut talk = BuildTalk::new(&settings.ui);
-    let planned = build::plan(&request, &mut |event| talk.hear(&event))?;
+    let mut request = request(settings, &dir, &app, &store, &typed.options)?;
+    let watch = watch_signals()?;
+    request.cancel = watch.cancel();
+    let mut talk = BuildTalk::new(settings);
+    let planned = match build::plan(&request, &mut |event| talk.hear(&event)) {
+        Ok(planned) => planned,
+        Err(error) => return Err(talk.failed(error.into())),
+    };
+    talk.end();
     settings
         .ui
         .answer(&json!({ "schema": 1, "app": app, "plan": planned }), |_| {
@@ -32,11 +39,9 @@ pub(crate) fn run(settings: &Settings, typed: &Plan) -> Result<u8, Failure> {
 
 fn text(planned: &Planned) -> String {
     let mut text = Text::default();
-    let commit = planned.commit.as_ref().map(|(commit, dirty)| {
-        format!(
-            ", commit {commit}{}",
-            if *dirty { " with changes" } else { "" }
-        )
+    let commit = planned.commit.as_ref().map(|commit| {
+        let changes = if commit.dirty { " with changes" } else { "" };
+        format!(", commit {}{changes}", commit.id)
     });
     text.line(format!(
         "source: {} files{}",
@@ -54,8 +59,8 @@ fn text(planned: &Planned) -> String {
     }
     if !planned.artifacts.is_empty() {
         text.line("\nartifacts");
-        text.table(planned.artifacts.iter().map(|(artifact, kept)| {
-            let state = if *kept {
+        text.table(planned.artifacts.iter().map(|artifact| {
+            let state = if artifact.kept {
                 "on this host"
             } else {
                 "to be fetched"

@@ -9,8 +9,10 @@ use slug::ident::harmless;
 use slug::logs::HistoryError;
 use slug::store::StoreError;
 use slug::sys::PathError;
+use slug::sys::clock::Timestamp;
 use slug::sys::sandbox::{Facts, SandboxError};
 
+use super::ci_marks::Marks;
 use super::ui::Ui;
 
 /// The exit codes of `slug`; part of the interface.
@@ -52,6 +54,20 @@ pub(crate) struct Failure {
     hints: Vec<String>,
     /// No supervisor is up: for some commands no failure.
     not_up: bool,
+    /// How it is told.
+    told: Told,
+}
+
+/// How a failure is told.
+#[derive(Debug, Default)]
+enum Told {
+    /// As text.
+    #[default]
+    Text,
+    /// It was told already.
+    Before,
+    /// As text, and to the CI system that reads it.
+    Ci(Marks),
 }
 
 impl Failure {
@@ -63,6 +79,7 @@ impl Failure {
             unchanged: None,
             hints: Vec::new(),
             not_up: false,
+            told: Told::Text,
         }
     }
 
@@ -108,6 +125,37 @@ impl Failure {
         self
     }
 
+    /// The CI system that reads it is told, too.
+    pub(crate) fn told_to(mut self, marks: Marks) -> Self {
+        self.told = Told::Ci(marks);
+        self
+    }
+
+    /// It was told: only its exit code is left to say.
+    pub(crate) fn told_before(mut self) -> Self {
+        self.told = Told::Before;
+        self
+    }
+
+    /// With all its texts changed.
+    pub(crate) fn each(mut self, change: impl Fn(&str) -> String) -> Self {
+        self.what = change(&self.what);
+        self.detail = self.detail.as_deref().map(&change);
+        self.hints = self.hints.iter().map(|hint| change(hint)).collect();
+        self
+    }
+
+    /// As an object for programs.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "exit": self.code,
+            "what": self.what,
+            "detail": self.detail,
+            "unchanged": self.unchanged,
+            "hints": self.hints,
+        })
+    }
+
     pub(crate) fn is_not_up(&self) -> bool {
         self.not_up
     }
@@ -122,8 +170,17 @@ impl Failure {
     }
 
     /// Prints it and says the exit code.
-    pub(crate) fn report(&self, ui: &Ui) -> ExitCode {
-        Ui::stderr(&self.text(ui));
+    pub(crate) fn report(mut self, ui: &Ui) -> ExitCode {
+        match std::mem::take(&mut self.told) {
+            Told::Before => {}
+            Told::Text => Ui::stderr(&self.text(ui)),
+            Told::Ci(mut marks) => {
+                Ui::stderr(&self.text(ui));
+                let error = marks.error(&self.what).unwrap_or_default();
+                let end = marks.end(Timestamp::now());
+                Ui::stderr((error + &end).trim_end_matches('\n'));
+            }
+        }
         ExitCode::from(self.code)
     }
 

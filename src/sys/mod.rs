@@ -3,10 +3,12 @@
 //! proof. Knows no buildpack, no slug, no release.
 
 pub mod attributes;
+pub mod cancel;
 pub mod clock;
 pub mod copy;
 pub mod fetch;
 pub mod fs;
+pub mod here;
 pub mod lock;
 pub mod output_fd;
 pub mod readable;

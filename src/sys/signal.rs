@@ -37,11 +37,27 @@ impl Signals {
 
     /// The next signal that came; none if none is waiting.
     pub fn take(&self) -> Option<i32> {
-        let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
-        let count = rustix::io::read(&self.fd, &mut info).ok()?;
-        // `ssi_signo` is the first field, a u32 (signalfd(2)).
-        let number = info.first_chunk().filter(|_| count == info.len())?;
-        i32::try_from(u32::from_ne_bytes(*number)).ok()
+        take(self.fd.as_fd())
+    }
+}
+
+/// The next signal that came to a copy of the descriptor of `Signals`.
+pub(in crate::sys) fn take(fd: BorrowedFd<'_>) -> Option<i32> {
+    let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
+    let count = rustix::io::read(fd, &mut info).ok()?;
+    // `ssi_signo` is the first field, a u32 (signalfd(2)).
+    let number = info.first_chunk().filter(|_| count == info.len())?;
+    i32::try_from(u32::from_ne_bytes(*number)).ok()
+}
+
+/// Was this process started to ignore the signal, as `nohup` does with SIGHUP?
+pub(in crate::sys) fn is_ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    #[expect(unsafe_code, reason = "rustix has no sigaction")]
+    // SAFETY: no new action is given; the old one is written whole when the call succeeds, and read only then.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
     }
 }
 

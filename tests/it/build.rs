@@ -147,7 +147,9 @@ fn a_killed_build_leaves_the_cache_as_it_was() {
             .stderr(log)
             .spawn()
             .unwrap();
-        wait::until(wait::LONG, "the build runs", || says(&signal, "building\n"));
+        wait::until(wait::LONG, "the build runs", || {
+            says(&signal, "\"building\"")
+        });
         child.kill().unwrap();
         child.wait().unwrap();
         let (shown, stderr) = build_with(world, r#"cat "$1/deps/a""#);
@@ -176,7 +178,7 @@ fn a_second_build_of_an_app_waits_for_the_first_and_says_so() {
         .spawn()
         .unwrap();
     wait::until(wait::LONG, "the first runs", || {
-        says(&log_path, "building\n")
+        says(&log_path, "\"building\"")
     });
     let whom = format!(
         "waiting for it (`{}`, process {})",

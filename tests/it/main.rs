@@ -11,6 +11,7 @@ mod bad_input;
 mod build;
 mod build_apps;
 mod cache;
+mod ci;
 mod classic;
 mod cli;
 mod contract;

@@ -114,7 +114,7 @@ fn run_one(
 ) -> Result<RunFixture, Failure> {
     let fixture = Fixture::read(dir, name).map_err(wrong_toml)?;
     settings.ui.detail(&format!("== {name}"));
-    let mut talk = BuildTalk::new(&settings.ui);
+    let mut talk = BuildTalk::new(settings);
     let mut heard = |event: &Event<'_>| {
         if settings.ui.talk == crate::cli::ui::Talk::Verbose {
             talk.hear(event);

@@ -805,6 +805,19 @@ fn of_builds() {
             BuildError::SbomFolder(id()),
             BuildError::ClassicsApart(vec!["apt".to_owned(), "ruby".to_owned()]),
             BuildError::PathTaken(PathBuf::from("/workspace")),
+            BuildError::PathBusy(PathBuf::from("/cnb")),
+            BuildError::TimedOut {
+                buildpack: id(),
+                limit: std::time::Duration::from_secs(90),
+                tail: b"waiting for the lock of the index\n".to_vec(),
+            },
+            BuildError::Interrupted { signal: 15 },
+            BuildError::Leaked {
+                leaks: vec![slug::build::Leak {
+                    name: parsed("NPM_TOKEN"),
+                    path: PathBuf::from("/layers/a_b/deps/.npmrc"),
+                }],
+            },
             BuildError::Follow {
                 buildpack: id(),
                 source: refused()
@@ -974,6 +987,27 @@ fn of_builds() {
             hint: `--isolation none` is for machines that are thrown away; build without it here
             [exit 1]
 
+            error: another build is running at `/cnb` of this machine
+            unchanged: no slug was made; the cache of earlier builds is as it was
+            hint: try again when it is done: `--isolation none` builds one app at a time
+            [exit 3]
+
+            error: the buildpack `slug/python` did not end within 90s
+              waiting for the lock of the index
+            unchanged: no slug was made; the cache of earlier builds is as it was
+            hint: it was ended with all that it had started; `--build-timeout` gives it longer
+            [exit 51]
+
+            error: the build was interrupted by SIGTERM
+            unchanged: no slug was made; the cache of earlier builds is as it was
+            [exit 143]
+
+            error: `/layers/a_b/deps/.npmrc` holds the secret NPM_TOKEN
+            unchanged: no slug was made; the cache of earlier builds is as it was
+            hint: the buildpack, or the app's own files, put it there: keep it out of what becomes part of the slug or its cache
+            hint: a credential that is needed when the app runs is a config var: `slug config set`
+            [exit 3]
+
             error: could not follow the output of `slug/python`: permission denied
             unchanged: no slug was made; the cache of earlier builds is as it was
             hint: this is a fault of the buildpack: its author should know
@@ -1011,6 +1045,10 @@ fn of_builds() {
             BuildError::SbomFolder(_),
             BuildError::ClassicsApart(_),
             BuildError::PathTaken(_),
+            BuildError::PathBusy(_),
+            BuildError::TimedOut { .. },
+            BuildError::Interrupted { .. },
+            BuildError::Leaked { .. },
             BuildError::Follow { .. },
         ]
     );

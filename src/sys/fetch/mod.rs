@@ -20,6 +20,7 @@ use sha2::Digest as _;
 use thiserror::Error;
 
 use crate::ident::Digest;
+use crate::sys::cancel::Cancel;
 use crate::sys::fs::{create_dir_durable, sync_parent, temporary_beside};
 
 pub use registry::{BadPackageUrl, PackageUrl};
@@ -70,6 +71,8 @@ pub struct FetchSettings {
     pub offline: bool,
     /// The operator's environment: the registries' clients run with it.
     pub env: BTreeMap<OsString, OsString>,
+    /// Whether to stop asking.
+    pub cancel: Cancel,
 }
 
 /// Gets artifacts.
@@ -160,6 +163,9 @@ impl Fetcher {
         }
         let mut tried = Vec::new();
         for (source, place) in self.places(artifact) {
+            if self.settings.cancel.signal().is_some() {
+                break;
+            }
             let shown = place.shown();
             progress(FetchProgress::Asking(&shown));
             match self.get(source, &place, progress) {
@@ -267,6 +273,10 @@ impl Fetcher {
         let kept = self.kept(source);
         create_dir_durable(&self.settings.folder, 0o755).map_err(|error| error.source)?;
         let temporary = temporary_beside(&kept);
+        let body = Cancellable {
+            body,
+            cancel: &self.settings.cancel,
+        };
         let written = write_checked(source, body, total, &temporary, progress)
             // Buildpacks that read it run as other users.
             .and_then(|()| fs::set_permissions(&temporary, fs::Permissions::from_mode(0o644)));
@@ -276,6 +286,22 @@ impl Fetcher {
         }
         sync_parent(&kept).map_err(|error| error.source)?;
         Ok(kept)
+    }
+}
+
+/// A body that ends with an error once the work is asked to end.
+struct Cancellable<'a, R> {
+    body: R,
+    cancel: &'a Cancel,
+}
+
+impl<R: Read> Read for Cancellable<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.signal().is_some() {
+            // Of the kind that is not tried again.
+            return Err(wrong("interrupted".to_owned()));
+        }
+        self.body.read(buffer)
     }
 }
 
@@ -372,6 +398,7 @@ mod tests {
             mirror,
             offline,
             env: BTreeMap::new(),
+            ..FetchSettings::default()
         })
     }
 

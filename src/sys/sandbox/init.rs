@@ -2,13 +2,14 @@
 //! reaps, forwards signals, tells how the program ended. With it the kernel ends
 //! every process in the sandbox, so all that it does at the end is to end.
 
-use std::ffi::OsStr;
-use std::io::{self, Read as _};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::process::{DumpableBehavior, Pid, WaitOptions, WaitStatus};
@@ -98,6 +99,7 @@ fn put(root: &Root, mount: &Mount, identity: &Identity) -> Result<(), SandboxErr
             read_only,
         } => root.bind(from, to, if *read_only { READ_ONLY } else { GUARDED }),
         Mount::File { to, bytes } => root.file(to, bytes),
+        Mount::Private { to, files } => private(root, to, files, identity),
         Mount::Scratch { to } => {
             let (uid, gid) = (identity.uid.to_string(), identity.gid.to_string());
             let memory = file_system(
@@ -127,6 +129,30 @@ fn put(root: &Root, mount: &Mount, identity: &Identity) -> Result<(), SandboxErr
             }
         },
     }
+}
+
+/// A folder in memory with files that the program's uid alone may read.
+fn private(
+    root: &Root,
+    to: &Path,
+    files: &BTreeMap<OsString, Vec<u8>>,
+    identity: &Identity,
+) -> Result<(), SandboxError> {
+    let (uid, gid) = (identity.uid.to_string(), identity.gid.to_string());
+    let options = [("mode", "0500"), ("uid", &*uid), ("gid", &*gid)];
+    let memory = file_system("tmpfs", &options, GUARDED)?;
+    let owner = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    let fill = || -> io::Result<()> {
+        for (name, bytes) in files {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(&memory, name, flags, Mode::RUSR)?;
+            rustix::fs::fchown(&file, Some(owner.0), Some(owner.1))?;
+            std::fs::File::from(file).write_all(bytes)?;
+        }
+        syscall::mount_setattr(memory.as_fd(), READ_ONLY.bits().into(), false)
+    };
+    fill().map_err(|error| setup(&format!("fill `{}`", to.display()), error))?;
+    root.attach(memory.as_fd(), to, Kind::Folder)
 }
 
 /// The process that is, or will be, the program.

@@ -53,6 +53,13 @@ pub enum Mount {
         /// Inside.
         to: PathBuf,
     },
+    /// A read-only folder in memory with these files, all of them the process's uid's alone, gone with the process.
+    Private {
+        /// Inside.
+        to: PathBuf,
+        /// Their names and bytes.
+        files: BTreeMap<OsString, Vec<u8>>,
+    },
     /// A small read-only file with these bytes.
     File {
         /// Inside.
@@ -69,6 +76,7 @@ impl Mount {
             Self::Bind { to, .. }
             | Self::Overlay { to, .. }
             | Self::Scratch { to }
+            | Self::Private { to, .. }
             | Self::File { to, .. } => to,
         }
     }

@@ -252,6 +252,15 @@ impl Writer {
                 self.path(to);
                 self.bytes(bytes);
             }
+            Mount::Private { to, files } => {
+                self.number(4);
+                self.path(to);
+                self.0.extend((files.len() as u64).to_le_bytes());
+                for (name, bytes) in files {
+                    self.bytes(name.as_bytes());
+                    self.bytes(bytes);
+                }
+            }
         }
     }
 
@@ -381,6 +390,13 @@ impl<'a> Reader<'a> {
                 to: self.path()?,
                 bytes: self.bytes()?.to_vec(),
             },
+            4 => Mount::Private {
+                to: self.path()?,
+                files: {
+                    let files = self.list(|from| Ok((from.word()?, from.bytes()?.to_vec())))?;
+                    BTreeMap::from_iter(files)
+                },
+            },
             _ => return Err(garbled()),
         })
     }
@@ -453,6 +469,10 @@ mod tests {
                     to: "/o".into(),
                 },
                 Mount::Scratch { to: "/s".into() },
+                Mount::Private {
+                    to: "/p".into(),
+                    files: BTreeMap::from([("NAME".into(), vec![1, 0, 255])]),
+                },
                 Mount::File {
                     to: "/f".into(),
                     bytes: vec![0, 255],

@@ -13,6 +13,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use expect_test::Expect;
+use serde_json::Value;
 
 use crate::support::wait;
 use crate::support::world;
@@ -148,8 +149,22 @@ impl Run {
         &self.stdout
     }
 
+    /// What was said: of events (spec/ci.md) what people would have read.
     pub(crate) fn stderr(&self) -> String {
-        String::from_utf8_lossy(&self.stderr).into_owned()
+        let text = String::from_utf8_lossy(&self.stderr);
+        let lines = text.split_inclusive('\n');
+        lines
+            .map(|line| event(line).map_or_else(|| line.to_owned(), |event| spoken(&event)))
+            .collect()
+    }
+
+    /// The events that were told.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let text = String::from_utf8_lossy(&self.stderr);
+        let events = text
+            .lines()
+            .map(|line| event(line).unwrap_or_else(|| panic!("`{line}` is no event")));
+        events.collect()
     }
 
     #[track_caller]
@@ -185,7 +200,7 @@ impl Run {
 
     /// stdout as JSON.
     #[track_caller]
-    pub(crate) fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.ok())
             .unwrap_or_else(|error| panic!("no JSON ({error})\n{}", self.story()))
     }
@@ -205,6 +220,34 @@ impl Run {
             self.stdout(),
             self.stderr()
         )
+    }
+}
+
+fn event(line: &str) -> Option<Value> {
+    let value: Value = serde_json::from_str(line).ok()?;
+    value["event"].is_string().then_some(value)
+}
+
+/// An event as text.
+fn spoken(event: &Value) -> String {
+    let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
+    match event["event"].as_str().unwrap_or_default() {
+        "waiting" => format!(
+            "another build of this app is running: waiting for it ({})\n",
+            text("holder")
+        ),
+        "warning" => format!("warning: {}\n", text("text")),
+        "detected" => text("output"),
+        "output" => text("line") + "\n",
+        "error" => {
+            let hints = event["hints"].as_array().into_iter().flatten();
+            let hints: String = hints
+                .map(|hint| format!("hint: {}\n", hint.as_str().unwrap()))
+                .collect();
+            let (what, detail, unchanged) = (text("what"), text("detail"), text("unchanged"));
+            format!("error: {what}\n{detail}\nunchanged: {unchanged}\n{hints}")
+        }
+        _ => event.to_string() + "\n",
     }
 }
 
