@@ -174,7 +174,7 @@ pub(crate) struct BuildpackOptions {
 }
 
 /// What buildpacks are told.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct VariableOptions {
     /// A variable for buildpacks; without a value: that of your shell (repeatable)
     #[arg(long, value_name = "KEY=VALUE|KEY")]

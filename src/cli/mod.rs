@@ -74,7 +74,7 @@ fn run(settings: &Settings, command: &Command) -> Result<u8, Failure> {
         Command::Gc(typed) => gc::run(settings, typed),
         Command::Doctor => doctor::run(settings),
         Command::Buildpacks => build::list_buildpacks(settings).map(|()| 0),
-        Command::Buildpack(typed) => buildpack::run(settings, typed),
+        Command::Buildpack(typed) => buildpack::dispatch(settings, typed),
         Command::Completions(typed) => completions::run(typed).map(|()| 0),
     }
 }

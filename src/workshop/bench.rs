@@ -12,7 +12,8 @@ use super::found::{Found, Listener};
 use super::place::Place;
 use super::stand_in;
 use crate::build::{
-    BadReference, BuildError, BuildRequest, Built, Event, OrderRequest, Reference, Why, build,
+    BadReference, BuildError, BuildRequest, BuildpackProgram, Built, Event, OrderRequest,
+    Reference, Why, build,
 };
 use crate::buildpack::descriptor::Descriptor;
 use crate::buildpack::detection::{GroupVerdict, Verdict};
@@ -35,18 +36,18 @@ pub enum WorkshopError {
     #[error(transparent)]
     Build(#[from] BuildError),
     /// `before` or `after` of `given` is wrong.
-    #[error("`{}`: {source}", file.display())]
+    #[error("`{}/expect.toml`: {source}", folder.display())]
     Reference {
-        /// The fixture's `expect.toml`.
-        file: PathBuf,
+        /// The fixture's.
+        folder: PathBuf,
         /// What is wrong.
         source: BadReference,
     },
     /// A variable of `given` cannot be given.
-    #[error("`{}`: `{name}` cannot be the name of a variable, or not have that value", file.display())]
+    #[error("`{}/expect.toml`: `{name}` cannot be the name of a variable, or not have that value", folder.display())]
     Variable {
-        /// The fixture's `expect.toml`.
-        file: PathBuf,
+        /// The fixture's.
+        folder: PathBuf,
         /// Its name.
         name: String,
     },
@@ -79,7 +80,7 @@ impl Bench<'_> {
     ) -> Result<Tested, WorkshopError> {
         let expected = fixture.expected.clone().unwrap_or_default();
         let place = Place::make(fixture)?;
-        let request = self.request_of(fixture, &expected.given(), &place)?;
+        let request = self.request_of(&fixture.folder, &expected.given(), &place)?;
         let (mut found, built) = self.build(&request, progress)?;
         let wants_second = fixture.expected.is_none() || expected.second.is_some();
         let mut second = None;
@@ -105,55 +106,62 @@ impl Bench<'_> {
     }
 
     /// One build, and what became of this buildpack in it; the slug, if it came to that.
-    fn build(
+    pub(super) fn build(
         &self,
         request: &BuildRequest,
         progress: &mut dyn FnMut(&Event<'_>),
     ) -> Result<(Found, Option<Built>), WorkshopError> {
+        let (found, ended) = self.listen(progress, |progress| build(request, progress));
+        let built = match ended {
+            // What could not be read is why the build ended, unless it went on.
+            Ok(built) => return Ok((found?, Some(built))),
+            Err(error) => error,
+        };
+        let mut found = found.unwrap_or_default();
+        let as_found = &mut found.as_expectation;
+        match self.outcome(&built) {
+            Some((BuildpackProgram::Detect, outcome)) => {
+                as_found.detect = outcome;
+                as_found.plan = None;
+            }
+            Some((BuildpackProgram::Build, outcome)) => as_found.build = outcome,
+            None => return Err(built.into()),
+        }
+        Ok((found, None))
+    }
+
+    /// Takes down what this buildpack does in a build or plan.
+    pub(super) fn listen<T>(
+        &self,
+        progress: &mut dyn FnMut(&Event<'_>),
+        run: impl FnOnce(&mut dyn FnMut(Event<'_>)) -> Result<T, BuildError>,
+    ) -> (Result<Found, TomlError>, Result<T, BuildError>) {
         let mut listener = Listener::new(&self.buildpack.id);
-        let built = build(request, &mut |event| {
+        let ended = run(&mut |event| {
             listener.hear(&event);
             progress(&event);
         });
-        let (mut found, wrong) = listener.finish();
-        let as_found = &mut found.as_expectation;
-        let built = match built {
-            Ok(built) => Some(built),
-            Err(error) => {
-                match self.outcome(&error) {
-                    Some((Phase::Detect, outcome)) => {
-                        as_found.detect = outcome;
-                        as_found.plan = None;
-                    }
-                    Some((Phase::Build, outcome)) => as_found.build = outcome,
-                    None => return Err(error.into()),
-                }
-                None
-            }
-        };
-        match wrong {
-            Some(error) if built.is_some() => Err(error.into()),
-            _ => Ok((found, built)),
-        }
+        (listener.finish(), ended)
     }
 
     /// How this buildpack's programs ended, if the build ended by one of them.
-    fn outcome(&self, error: &BuildError) -> Option<(Phase, Outcome)> {
+    pub(super) fn outcome(&self, error: &BuildError) -> Option<(BuildpackProgram, Outcome)> {
         let of_group = |groups: &[GroupVerdict]| {
             let members = groups.iter().flat_map(|group| &group.members);
             let mut own = members.filter(|member| member.buildpack == self.buildpack.id);
             match own.next()?.verdict {
-                Verdict::Declined => Some((Phase::Detect, Outcome::Fail)),
-                Verdict::Failed { .. } | Verdict::Error(_) => Some((Phase::Detect, Outcome::Error)),
+                Verdict::Declined => Some((BuildpackProgram::Detect, Outcome::Fail)),
+                Verdict::Failed { .. } | Verdict::Error(_) => {
+                    Some((BuildpackProgram::Detect, Outcome::Error))
+                }
                 Verdict::Passed | Verdict::OtherExecEnv => None,
             }
         };
         match error {
             BuildError::NothingFits(groups) | BuildError::DetectFailed(groups) => of_group(groups),
-            BuildError::BuildFailed { buildpack, .. } => {
-                (*buildpack == self.buildpack.id).then_some((Phase::Build, Outcome::Error))
-            }
-            BuildError::Problems(_) => Some((Phase::Build, Outcome::Error)),
+            BuildError::BuildFailed { buildpack, .. } => (*buildpack == self.buildpack.id)
+                .then_some((BuildpackProgram::Build, Outcome::Error)),
+            BuildError::Problems(_) => Some((BuildpackProgram::Build, Outcome::Error)),
             _ => None,
         }
     }
@@ -165,16 +173,17 @@ impl Bench<'_> {
         own.filter_map(|layer| layer.name.parse().ok()).collect()
     }
 
-    fn request_of(
+    /// `folder`: where the references of `given` begin.
+    pub(super) fn request_of(
         &self,
-        fixture: &Fixture,
+        folder: &Path,
         given: &Given,
         place: &Place,
     ) -> Result<BuildRequest, WorkshopError> {
         let mut request = self.request.clone();
         request.source.clone_from(&place.app);
         request.store = Store::open(&place.store, &place.store)?;
-        request.order = self.order(fixture, given, place.folder())?;
+        request.order = self.order(folder, given, place.folder())?;
         if let Some(exec_env) = &given.exec_env {
             request.exec_env = exec_env.clone();
         }
@@ -182,7 +191,7 @@ impl Bench<'_> {
             let (name, value) = (OsString::from(name), OsString::from(value));
             if !is_variable_name(&name) || !is_variable_value(&value) {
                 return Err(WorkshopError::Variable {
-                    file: fixture.file(),
+                    folder: folder.to_owned(),
                     name: name.to_string_lossy().into_owned(),
                 });
             }
@@ -193,20 +202,20 @@ impl Bench<'_> {
 
     fn order(
         &self,
-        fixture: &Fixture,
-        given: &Given,
         folder: &Path,
+        given: &Given,
+        stand_ins: &Path,
     ) -> Result<OrderRequest, WorkshopError> {
         let parse = |text: &String| {
             let is_built_in = |id: &str| self.request.built_ins.has(id);
-            Reference::parse(text, &fixture.folder, &is_built_in).map_err(|source| {
+            Reference::parse(text, folder, &is_built_in).map_err(|source| {
                 WorkshopError::Reference {
-                    file: fixture.file(),
+                    folder: folder.to_owned(),
                     source,
                 }
             })
         };
-        let (earlier, later) = stand_in::make(given, folder)?;
+        let (earlier, later) = stand_in::make(given, stand_ins)?;
         let mut buildpacks: Vec<Reference> = earlier.into_iter().collect();
         for text in &given.before {
             buildpacks.push(parse(text)?);
@@ -221,10 +230,4 @@ impl Bench<'_> {
             ..OrderRequest::default()
         })
     }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Phase {
-    Detect,
-    Build,
 }

@@ -77,10 +77,13 @@ impl Listener {
         }
     }
 
-    /// What was taken down, and what could not be read of it: the build may have ended for another reason.
-    pub fn finish(mut self) -> (Found, Option<TomlError>) {
+    /// What was taken down; an error if a file of it cannot be read.
+    pub fn finish(mut self) -> Result<Found, TomlError> {
         self.found.output = String::from_utf8_lossy(&self.output).into_owned();
-        (self.found, self.failed)
+        match self.failed {
+            Some(error) => Err(error),
+            None => Ok(self.found),
+        }
     }
 
     fn look(&mut self, buildpack: &Descriptor, what: Written<'_>) -> Result<(), TomlError> {

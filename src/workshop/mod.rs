@@ -12,6 +12,7 @@ mod found;
 mod pattern;
 mod place;
 mod stand_in;
+mod trial;
 mod update;
 
 pub use bench::{Bench, Tested, WorkshopError};
@@ -19,4 +20,5 @@ pub use compare::Difference;
 pub use expectation::{Expectation, Outcome};
 pub use fixture::Fixture;
 pub use found::{Found, Listener};
+pub use trial::Tried;
 pub use update::updated;

@@ -14,20 +14,27 @@ use crate::sys::{At as _, PathError};
 #[derive(Debug)]
 pub(super) struct Place {
     folder: TempDir,
-    /// The copy of the app: no part of the work tree that the fixture may be in.
+    /// The app; a copy of a fixture's is no part of the work tree that the fixture may be in.
     pub(super) app: PathBuf,
     /// The store.
     pub(super) store: PathBuf,
 }
 
 impl Place {
-    pub(super) fn make(fixture: &Fixture) -> Result<Self, PathError> {
+    /// The app is where it is: a build changes nothing of it.
+    pub(super) fn without_app(app: &Path) -> Result<Self, PathError> {
         let folder = tempfile::tempdir().at("create a folder in", &std::env::temp_dir())?;
-        let place = Self {
-            app: folder.path().join("app"),
+        Ok(Self {
+            app: app.to_owned(),
             store: folder.path().join("store"),
             folder,
-        };
+        })
+    }
+
+    /// With a copy of the fixture's app.
+    pub(super) fn make(fixture: &Fixture) -> Result<Self, PathError> {
+        let mut place = Self::without_app(&fixture.app())?;
+        place.app = place.folder().join("app");
         copy_over(&fixture.app(), &place.app)?;
         Ok(place)
     }

@@ -340,3 +340,61 @@ fn the_second_build_sees_other_files_and_what_the_first_one_cached() {
         world.slug(&["buildpack", "test", "one"]).code(0);
     });
 }
+
+#[test]
+fn a_program_is_tried_out_on_one_app_without_the_buildpacks_around_it() {
+    as_both(|world| {
+        world.app("app", &[("take", "")]);
+        let plan = r#"[ -f take ] || exit 100; echo looking; printf '[[provides]]\nname = "tool"\n[[requires]]\nname = "jdk"\n' > "$2""#;
+        buildpack(world, "one", plan, MAKES);
+        let run = |program: &str, more: &[&str]| {
+            let all = [&["buildpack", "run", program, "one", "--on", "app"], more].concat();
+            world.slug(&all)
+        };
+        let detected = run("detect", &[]);
+        let plan = "[plan]\nprovides = [\"tool\"]\n\n[[plan.requires]]\nname = \"jdk\"";
+        assert_eq!(detected.ok(), plan);
+        detected.says("looking");
+        let built = run("build", &["--env", "WORD=wood"]);
+        assert!(built.ok().contains("[layers.tool]"), "{}", built.story());
+        built
+            .says("made of wood")
+            .says("nobody provides `jdk`")
+            .says("nobody requires `tool`");
+        run("build", &[]).code(51).says("WORD");
+        fs::remove_file(world.path("app/take")).unwrap();
+        world.write("app/other", "");
+        run("detect", &[]).code(20);
+        run("build", &[]).code(20);
+    });
+}
+
+#[test]
+fn a_shell_has_the_mounts_and_the_environment_of_the_program() {
+    as_both(|world| {
+        world.app("app", &[("file", "of the app")]);
+        let build = r#"mkdir "$1/half"; echo made > "$1/half/file"; exit 3"#;
+        buildpack(world, "one", "exit 1", build);
+        let run = |program: &str, more: &str, typed: &str| {
+            world
+                .invoke(&["buildpack", "run", program, "one", "--on", "app", more])
+                .stdin(typed.as_bytes())
+                .run()
+        };
+        let typed = "echo \"in $(pwd): $(cat file)\"; cat $CNB_LAYERS_DIR/half/file; echo $CNB_BUILDPACK_DIR; exit 9\n";
+        let detected = run("detect", "--shell", typed);
+        detected
+            .code(21)
+            .says("it ended with exit code 1")
+            .says("in /workspace: of the app")
+            .says("/cnb/buildpacks/test_one/1.0.0");
+        buildpack(world, "one", TAKE_ALL, build);
+        run("build", "--shell", typed)
+            .code(51)
+            .says("in /workspace: of the app\nmade\n")
+            .says("/cnb/buildpacks/test_one/1.0.0/bin/build /layers/test_one /platform");
+        run("build", "--no-shell", typed)
+            .code(51)
+            .says_not("in /workspace");
+    });
+}

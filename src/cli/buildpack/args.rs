@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use slug::ident::BuildpackId;
 
-use crate::cli::args::BuildOptions;
+use crate::cli::args::{BuildOptions, VariableOptions};
 
 #[derive(Debug, Args)]
 pub(crate) struct Buildpack {
@@ -21,6 +21,8 @@ pub(crate) enum BuildpackCommand {
     Lint(Lint),
     /// Build each fixture of a buildpack and compare what it makes with what is expected
     Test(Test),
+    /// Run bin/detect or bin/build on one app, and show what it made; a shell where it failed
+    Run(Run),
 }
 
 #[derive(Debug, Args)]
@@ -71,6 +73,50 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn build_options(&self) -> BuildOptions {
         BuildOptions {
+            mirror: self.mirror.clone(),
+            offline: self.offline,
+            ..BuildOptions::default()
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Which program; before bin/build, bin/detect is run too
+    #[arg(value_name = "detect|build")]
+    pub(crate) program: Program,
+    /// The buildpack's folder
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// The app's source
+    #[arg(long = "on", value_name = "DIR")]
+    pub(crate) on: PathBuf,
+    /// Open a shell where the program ran [default: if it failed, on a terminal]
+    #[arg(long)]
+    pub(crate) shell: bool,
+    /// Open no shell
+    #[arg(long, conflicts_with = "shell")]
+    pub(crate) no_shell: bool,
+    #[command(flatten)]
+    pub(crate) variables: VariableOptions,
+    /// Where artifacts are looked for first
+    #[arg(long, value_name = "URL|DIR", env = "SLUG_MIRROR", hide_env = true)]
+    pub(crate) mirror: Option<String>,
+    /// Run without network
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Program {
+    Detect,
+    Build,
+}
+
+impl Run {
+    pub(crate) fn build_options(&self) -> BuildOptions {
+        BuildOptions {
+            variables: self.variables.clone(),
             mirror: self.mirror.clone(),
             offline: self.offline,
             ..BuildOptions::default()

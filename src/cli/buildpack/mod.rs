@@ -4,6 +4,7 @@ pub(crate) mod args;
 mod lint;
 mod new;
 mod package;
+mod run;
 mod test;
 
 use super::report::Failure;
@@ -11,10 +12,11 @@ use super::settings::Settings;
 
 use args::{Buildpack, BuildpackCommand};
 
-pub(crate) fn run(settings: &Settings, typed: &Buildpack) -> Result<u8, Failure> {
+pub(crate) fn dispatch(settings: &Settings, typed: &Buildpack) -> Result<u8, Failure> {
     match &typed.command {
         BuildpackCommand::New(typed) => new::run(settings, typed),
         BuildpackCommand::Lint(typed) => lint::run(settings, typed),
         BuildpackCommand::Test(typed) => test::run(settings, typed),
+        BuildpackCommand::Run(typed) => run::run(settings, typed),
     }
 }
