@@ -28,7 +28,7 @@ pub(crate) fn run(settings: &Settings, typed: &Run) -> Result<u8, Failure> {
         buildpack: &buildpack,
         request,
     };
-    let mut talk = BuildTalk::new(&settings.ui);
+    let mut talk = BuildTalk::new(settings);
     let tried = bench.try_out(program, &app, &mut |event| match event {
         // Of the one program that is tried out, everything is wanted.
         Event::DetectOutput { output, .. } => settings.ui.talk_bytes(output),
