@@ -12,6 +12,7 @@
 //! - `archive`: layers and images: canonical tar, OCI manifests, hostile unpacking.
 //! - `build`: source → detect → restore → execute → export: ends in a slug's digest.
 //! - `workshop`: what authors of buildpacks work with: fixtures, run in real builds.
+//! - `lifecycle`: what lifecycle's programs do, at real paths: `slug cnb …`, and the launcher of an image.
 //! - `release`: slug + config → release; rollback; what differs.
 //! - `run`: runs releases: launch, formation, supervisor, stop.
 //! - `router`: the public listener in front of the web processes; knows no release.
@@ -29,6 +30,7 @@ pub mod buildpacks;
 mod fuzz;
 pub mod ident;
 pub mod layer;
+pub mod lifecycle;
 pub mod logs;
 pub mod release;
 pub mod router;

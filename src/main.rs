@@ -1,4 +1,5 @@
-//! The binary: `cli`, or the shim of a sandbox, or a built-in buildpack, by `argv[0]`.
+//! The binary: `cli`, or the shim of a sandbox, or a built-in buildpack, or a
+//! program of lifecycle, by `argv[0]`.
 
 mod cli;
 
@@ -19,8 +20,12 @@ fn main() -> ExitCode {
         return sandbox::shim(exec_d::prepare);
     }
     let name = Path::new(argv0).file_name().unwrap_or_default();
-    if name == "detect" || name == "build" {
+    // A process type may be called so too: it is a link in another folder.
+    let is_of_buildpack = Path::new(argv0)
+        .parent()
+        .is_some_and(|parent| parent.ends_with("bin"));
+    if is_of_buildpack && (name == "detect" || name == "build") {
         return author::main(argv0, args, buildpacks::PROGRAMS);
     }
-    cli::main()
+    cli::cnb::by_name(argv0, args).unwrap_or_else(cli::main)
 }

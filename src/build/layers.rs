@@ -14,7 +14,7 @@ use super::tree::{Index, flatten, is_opaque, is_whiteout};
 use crate::buildpack::descriptor::Descriptor;
 use crate::ident::{BuildpackId, LayerName};
 use crate::layer::cache::Change;
-use crate::layer::{LayerEnv, LayerMetadata, LayerTypes};
+use crate::layer::{LayerEnv, LayerMetadata, LayerTypes, metadata};
 use crate::sys::sandbox::Mount;
 use crate::sys::{At as _, PathError};
 
@@ -135,36 +135,28 @@ fn metadata_files(
     buildpack: &BuildpackId,
 ) -> Result<Vec<(LayerName, PathBuf)>, BuildError> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).at("read", folder)? {
-        let path = entry.at("read", folder)?.path();
-        let is_toml = path
-            .extension()
-            .is_some_and(|extension| extension == "toml");
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    for (name, path) in metadata::files(folder)? {
         // What the buildpack deleted is a mark in an overlay, not a file.
-        let is_removed = || {
-            path.symlink_metadata()
-                .is_ok_and(|found| is_whiteout(&found))
-        };
-        if is_toml && !["build", "launch", "store"].contains(&&*stem) && !is_removed() {
-            let name = stem.parse().map_err(|_| BuildError::LayerName {
-                buildpack: buildpack.clone(),
-                name: stem.clone().into_owned(),
-            })?;
-            files.push((name, path));
+        let is_removed = path.symlink_metadata();
+        if is_removed.is_ok_and(|found| is_whiteout(&found)) {
+            continue;
         }
+        let parsed = name.parse().map_err(|_| BuildError::LayerName {
+            buildpack: buildpack.clone(),
+            name: name.clone(),
+        })?;
+        files.push((parsed, path));
     }
     Ok(files)
 }
 
 /// A layer that is for nothing is not seen by later buildpacks (rule 32). In a sandbox nobody shows it to them.
 fn ignore(context: &Context<'_>, layer: &Path) -> Result<(), PathError> {
-    if !context.site.is_real() || layer.symlink_metadata().is_err() {
-        return Ok(());
+    if context.site.is_real() {
+        metadata::put_aside(layer)
+    } else {
+        Ok(())
     }
-    let mut ignored = layer.as_os_str().to_owned();
-    ignored.push(".ignore");
-    fs::rename(layer, ignored).at("rename", layer)
 }
 
 fn content_of(

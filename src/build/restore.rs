@@ -24,6 +24,7 @@ use super::tree::{Index, copy_tree, flatten};
 use crate::archive::{Compression, LayerBlob};
 use crate::ident::{BuildpackId, LayerName};
 use crate::layer::cache::Change;
+use crate::layer::metadata::ComesBack;
 use crate::store::Store;
 use crate::sys::fs::{remove_tree, write_unsynced};
 use crate::sys::sandbox::Mount;
@@ -130,11 +131,11 @@ fn decide(
     has_content: bool,
     blob_unusable: impl FnOnce() -> Option<Change>,
 ) -> Restore {
-    match (layer.types.launch, layer.types.build, layer.types.cache) {
-        (_, _, true) if has_content => Restore::Content,
-        (_, _, true) => Restore::Lost(Change::Evicted),
-        (true, false, false) => blob_unusable().map_or(Restore::Metadata, Restore::Lost),
-        (_, _, false) => Restore::Nothing,
+    match layer.types.comes_back() {
+        ComesBack::WithContent if has_content => Restore::Content,
+        ComesBack::WithContent => Restore::Lost(Change::Evicted),
+        ComesBack::AsMetadata => blob_unusable().map_or(Restore::Metadata, Restore::Lost),
+        ComesBack::Not => Restore::Nothing,
     }
 }
 

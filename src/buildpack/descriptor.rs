@@ -158,10 +158,7 @@ struct SlugMetadata {
 impl Descriptor {
     /// Reads the buildpack in that folder. Its programs may be links that lead somewhere only inside the sandbox.
     pub fn read(folder: &Path) -> Result<Self, DescriptorError> {
-        let path = folder.join("buildpack.toml");
-        let raw: Raw = toml_file::read_following(&path)?
-            .ok_or_else(|| DescriptorError::Missing(folder.to_owned()))?;
-        let descriptor = Self::checked(raw, folder, &path)?;
+        let descriptor = Self::read_description(folder)?;
         if descriptor.order.is_empty() {
             for program in ["bin/detect", "bin/build"] {
                 if folder.join(program).symlink_metadata().is_err() {
@@ -173,6 +170,14 @@ impl Descriptor {
             }
         }
         Ok(descriptor)
+    }
+
+    /// Reads what the folder says of itself, whether its programs are there or not.
+    pub fn read_description(folder: &Path) -> Result<Self, DescriptorError> {
+        let path = folder.join("buildpack.toml");
+        let raw: Raw = toml_file::read_following(&path)?
+            .ok_or_else(|| DescriptorError::Missing(folder.to_owned()))?;
+        Self::checked(raw, folder, &path)
     }
 
     fn checked(raw: Raw, folder: &Path, path: &Path) -> Result<Self, DescriptorError> {

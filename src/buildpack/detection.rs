@@ -134,12 +134,15 @@ pub enum Refused<E> {
     Run(E),
 }
 
+/// Runs the `bin/detect`s of these buildpacks, and gives what each came to, in their order.
+pub type RunAll<'a, E> = dyn FnMut(&[&Descriptor]) -> Result<Vec<Ran>, E> + 'a;
+
 /// Finds the first group that passes. `run` is given those buildpacks of a group that no group before it
-/// had, whatever its place there (rule 17), and gives what each came to, in their order.
+/// had, whatever its place there (rule 17).
 pub fn detect<E>(
     groups: Vec<Vec<Component<'_>>>,
     purpose: Purpose<'_>,
-    run: &mut dyn FnMut(&[&Descriptor]) -> Result<Vec<Ran>, E>,
+    run: &mut RunAll<'_, E>,
 ) -> Result<Detected, Refused<E>> {
     let mut runs = Runs::new();
     let mut before = Vec::new();
@@ -163,7 +166,7 @@ pub fn detect<E>(
 
 type Runs<'a> = BTreeMap<(&'a BuildpackId, &'a str), Ran>;
 
-fn key<'a>(buildpack: &'a Descriptor) -> (&'a BuildpackId, &'a str) {
+fn key(buildpack: &Descriptor) -> (&BuildpackId, &str) {
     (&buildpack.id, &buildpack.version)
 }
 
@@ -186,7 +189,7 @@ fn run_missing<'a, E>(
     purpose: Purpose<'_>,
     members: &[Component<'a>],
     runs: &mut Runs<'a>,
-    run: &mut dyn FnMut(&[&Descriptor]) -> Result<Vec<Ran>, E>,
+    run: &mut RunAll<'_, E>,
 ) -> Result<(), E> {
     let missing: Vec<&'a Descriptor> = members
         .iter()

@@ -26,8 +26,13 @@ pub struct Prepare {
 pub fn prepare(value: serde_json::Value, program: &mut Program) -> Result<(), String> {
     let Prepare { exec_d, app } =
         serde_json::from_value(value).map_err(|error| format!("exec.d: {error}"))?;
-    for path in exec_d {
-        let set = run(&path, &app, program)?;
+    apply(&exec_d, &app, program)
+}
+
+/// The same; `app` is the app's folder.
+pub fn apply(programs: &[PathBuf], app: &Path, program: &mut Program) -> Result<(), String> {
+    for path in programs {
+        let set = run(path, app, program)?;
         program.env.extend(
             set.into_iter()
                 .map(|(name, value)| (name.into(), value.into())),

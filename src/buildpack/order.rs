@@ -61,6 +61,14 @@ pub enum OrderError {
         /// From the composite back to it.
         path: Vec<BuildpackId>,
     },
+    /// Two members of one group would have the same folder: `a/b` and `a_b` (rule 2).
+    #[error("the buildpacks `{one}` and `{other}` of one group would both have the folder `{}`", one.folder())]
+    SameFolder {
+        /// Who came first.
+        one: BuildpackId,
+        /// Who came then.
+        other: BuildpackId,
+    },
     /// It comes to more groups than are tried.
     #[error("the order of buildpacks comes to more than {GROUPS_MAX} groups")]
     TooManyGroups,
@@ -116,6 +124,7 @@ fn expand_group<'a>(
         }
         let descriptor = find(&next, buildpacks)?;
         if !descriptor.is_composite() {
+            own_folder(id, &done)?;
             done.push(Component {
                 descriptor,
                 optional: *optional,
@@ -147,6 +156,18 @@ fn expand_group<'a>(
     }
     groups.push(done);
     Ok(())
+}
+
+fn own_folder(id: &BuildpackId, done: &[Component<'_>]) -> Result<(), OrderError> {
+    let folder = id.folder();
+    let mut others = done.iter().map(|component| &component.descriptor.id);
+    match others.find(|other| other.folder() == folder) {
+        Some(one) => Err(OrderError::SameFolder {
+            one: one.clone(),
+            other: id.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 fn find<'a>(
@@ -286,6 +307,15 @@ mod tests {
     #[test]
     fn rule_19_the_first_of_an_id_wins() {
         check(&["A E A?"], &[("E", &["A B"])], &["A B"]);
+    }
+
+    #[test]
+    fn rule_2_two_of_one_folder_are_refused() {
+        check(
+            &["a/b x a_b"],
+            &[],
+            &["the buildpacks `a/b` and `a_b` of one group would both have the folder `a_b`"],
+        );
     }
 
     #[test]

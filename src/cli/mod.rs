@@ -9,6 +9,7 @@ mod build_request;
 mod build_talk;
 mod buildpack;
 mod ci_marks;
+pub(crate) mod cnb;
 mod completions;
 mod config;
 mod control;

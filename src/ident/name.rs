@@ -67,15 +67,16 @@ name!(
 
 name!(
     /// A buildpack's id (Buildpack API 0.10, "buildpack.toml": letters, digits, `.`, `/`, `-`; four ids are reserved).
+    /// Lifecycle takes any text, and ids with `_` are in use: `_` is taken too, and `slug buildpack lint` says so.
     BuildpackId,
     "the id of a buildpack",
-    "letters, digits, `.`, `/` and `-`, none of app, config, generated, sbom",
+    "letters, digits, `.`, `/`, `-` and `_`, none of app, config, generated, sbom",
     |text| {
         !text.is_empty()
             && text.len() <= 200
             && !["app", "config", "generated", "sbom"].contains(&text)
             && text.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"./-".contains(&byte))
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"./-_".contains(&byte))
     }
 );
 
@@ -195,8 +196,8 @@ mod tests {
             ],
         );
         check::<BuildpackId>(
-            &["slug/python", "a.b"],
-            &["", "app", "a/../b", "/a", "a_b", "a//b"],
+            &["slug/python", "a.b", "a_b"],
+            &["", "app", "a/../b", "/a", "a b", "a//b"],
         );
         check::<LayerName>(&["venv", "a b"], &["", "launch", "a/b", "..", "a\0"]);
         check::<ProcessType>(

@@ -1,11 +1,14 @@
 //! `<layer>.toml` (Buildpack API, "Layer Content Metadata").
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::toml_file;
 use super::toml_file::TomlError;
+use crate::sys::fs::remove_tree;
+use crate::sys::{At as _, PathError};
 
 /// What a buildpack says about a layer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -86,7 +89,27 @@ impl LayerMetadata {
     }
 }
 
+/// What a buildpack finds of a layer at its next build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComesBack {
+    /// `<layer>.toml` and the folder.
+    WithContent,
+    /// `<layer>.toml` alone.
+    AsMetadata,
+    /// Nothing: it is made anew each time.
+    Not,
+}
+
 impl LayerTypes {
+    /// Rule 46.
+    pub fn comes_back(self) -> ComesBack {
+        match (self.launch, self.build, self.cache) {
+            (_, _, true) => ComesBack::WithContent,
+            (true, false, false) => ComesBack::AsMetadata,
+            (_, _, false) => ComesBack::Not,
+        }
+    }
+
     /// Is it for anything?
     pub fn any(self) -> bool {
         let Self {
@@ -96,6 +119,39 @@ impl LayerTypes {
         } = self;
         launch || build || cache
     }
+}
+
+/// The names of the layers that have a `<layer>.toml` in a buildpack's layers folder, and these files, by name.
+/// `build`, `launch` and `store` are the contract's own (rule 34).
+pub fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, PathError> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).at("read", folder)? {
+        let entry = entry.at("read", folder)?;
+        let path = entry.path();
+        let is_toml = path
+            .extension()
+            .is_some_and(|extension| extension == "toml");
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        if is_toml
+            && !["build", "launch", "store"].contains(&&*name)
+            && !entry.file_type().at("look at", &path)?.is_dir()
+        {
+            files.push((name.into_owned(), path));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Hides a layer that is for nothing from later buildpacks: `<layer>` becomes `<layer>.ignore` (rule 32).
+pub fn put_aside(layer: &Path) -> Result<(), PathError> {
+    if layer.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let mut aside = layer.as_os_str().to_owned();
+    aside.push(".ignore");
+    remove_tree(Path::new(&aside))?;
+    fs::rename(layer, aside).at("rename", layer)
 }
 
 #[cfg(test)]

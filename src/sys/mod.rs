@@ -6,6 +6,7 @@ pub mod attributes;
 pub mod cancel;
 pub mod clock;
 pub mod copy;
+pub mod exec;
 pub mod fetch;
 pub mod fs;
 pub mod here;

@@ -150,26 +150,30 @@ pub(in crate::sys) fn hold_back(signals: SignalSet) -> io::Result<SignalSet> {
 }
 
 /// Gives every signal its default disposition, also the two that the C library keeps to itself.
+pub(in crate::sys) fn default_all_signals() {
+    let signals = (1..=64).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal));
+    signals.for_each(default_signal);
+}
+
+/// Gives a signal its default disposition.
 #[expect(
     unsafe_code,
     reason = "rustix has no sigaction, and libc's leaves out two signals"
 )]
-pub(in crate::sys) fn default_all_signals() {
+pub(in crate::sys) fn default_signal(signal: i32) {
     const LARGEST_SIGACTION_BYTES: usize = 64;
     let default = [0_u8; LARGEST_SIGACTION_BYTES]; // SIG_DFL, no flags, nothing held back
-    for signal in (1..=64).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
-        // SAFETY: the kernel reads one `struct sigaction`, which is smaller than the array; zero
-        // is SIG_DFL, so no handler's address is made up.
-        unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                default.as_ptr(),
-                ptr::null::<u8>(),
-                size_of::<SignalSet>(),
-            )
-        };
-    }
+    // SAFETY: the kernel reads one `struct sigaction`, which is smaller than the array; zero
+    // is SIG_DFL, so no handler's address is made up.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            default.as_ptr(),
+            ptr::null::<u8>(),
+            size_of::<SignalSet>(),
+        )
+    };
 }
 
 /// A descriptor that is readable while one of these signals, held back, is pending.

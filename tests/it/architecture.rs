@@ -29,6 +29,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["ident", "sys", "layer", "buildpack", "store", "build"],
     ),
     (
+        "lifecycle",
+        &["ident", "sys", "layer", "buildpack", "archive"],
+    ),
+    (
         "release",
         &[
             "ident",

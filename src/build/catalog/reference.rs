@@ -400,7 +400,7 @@ mod tests {
                 from=builder
                   error: `from=builder` is the order of a builder, and slug is none (leave it out: the built-in buildpacks are tried when none is named; one of them is `from=builder:ID`)
                 app@1
-                  error: `app` is not the id of a buildpack (expected letters, digits, `.`, `/` and `-`, none of app, config, generated, sbom); a path that contains `@` begins with `./` or `/`
+                  error: `app` is not the id of a buildpack (expected letters, digits, `.`, `/`, `-` and `_`, none of app, config, generated, sbom); a path that contains `@` begins with `./` or `/`
                 slug/python@
                   error: `slug/python@` has no version after the `@` (expected `ID@VERSION`, or `ID` for any)
                 https://user:secret@example.org/a.tgz?token=secret

@@ -133,7 +133,7 @@ fn check_id(page: &mut Page, buildpack: &DeTable<'_>) {
     if RESERVED.contains(&id) {
         let fix = format!("name it after you: `your-name/{id}`");
         page.error(at, Rule::ID, format!("the id `{id}` is reserved"), fix);
-    } else if id.parse::<BuildpackId>().is_err() {
+    } else if !is_good_id(id) {
         let fix = "use letters, digits, `.`, `/` and `-` only, with nothing empty beside a `/`";
         page.error(
             at,
@@ -142,6 +142,11 @@ fn check_id(page: &mut Page, buildpack: &DeTable<'_>) {
             fix,
         );
     }
+}
+
+/// `_` is read, since ids with it are in use, and is not of the specification.
+fn is_good_id(id: &str) -> bool {
+    id.parse::<BuildpackId>().is_ok() && !id.contains('_')
 }
 
 fn check_version(page: &mut Page, buildpack: &DeTable<'_>) {
@@ -239,7 +244,7 @@ fn check_order(page: &mut Page, file: &DeTable<'_>) {
                 }
             }
             if let Some((id, at)) = text(member, "id") {
-                if id.parse::<BuildpackId>().is_err() {
+                if !is_good_id(id) {
                     let message = format!("`{id}` is not the id of a buildpack");
                     let fix = "write the member's id as its buildpack.toml has it";
                     page.error(at, Rule::ID, message, fix);
