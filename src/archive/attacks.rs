@@ -25,19 +25,19 @@ use super::{ArchiveError, Compression, LayerBlob, unpack};
 
 /// A tar written byte by byte.
 #[derive(Default)]
-struct Raw(Vec<u8>);
+pub(super) struct Raw(Vec<u8>);
 
 impl Raw {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::default()
     }
 
-    fn entry(self, flag: u8, name: &[u8], link: &[u8], body: &[u8]) -> Self {
+    pub(super) fn entry(self, flag: u8, name: &[u8], link: &[u8], body: &[u8]) -> Self {
         self.changed(flag, name, link, body, |_| {})
     }
 
     /// An entry whose header is changed before its checksum is made.
-    fn changed(
+    pub(super) fn changed(
         mut self,
         flag: u8,
         name: &[u8],
@@ -64,24 +64,24 @@ impl Raw {
         self
     }
 
-    fn file(self, name: &str) -> Self {
+    pub(super) fn file(self, name: &str) -> Self {
         self.entry(b'0', name.as_bytes(), b"", b"content")
     }
 
-    fn folder(self, name: &str) -> Self {
+    pub(super) fn folder(self, name: &str) -> Self {
         self.entry(b'5', format!("{name}/").as_bytes(), b"", b"")
     }
 
-    fn link(self, name: &str, to: &str) -> Self {
+    pub(super) fn link(self, name: &str, to: &str) -> Self {
         self.entry(b'2', name.as_bytes(), to.as_bytes(), b"")
     }
 
-    fn hard(self, name: &str, to: &str) -> Self {
+    pub(super) fn hard(self, name: &str, to: &str) -> Self {
         self.entry(b'1', name.as_bytes(), to.as_bytes(), b"")
     }
 
     /// An extended header with these records, lengths counted.
-    fn pax(self, flag: u8, records: &[(&str, &[u8])]) -> Self {
+    pub(super) fn pax(self, flag: u8, records: &[(&str, &[u8])]) -> Self {
         let mut body = Vec::new();
         for (key, value) in records {
             let rest = key.len() + value.len() + 3;
@@ -107,12 +107,12 @@ impl Raw {
         })
     }
 
-    fn raw(mut self, bytes: &[u8]) -> Self {
+    pub(super) fn raw(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self
     }
 
-    fn end(self) -> Vec<u8> {
+    pub(super) fn end(self) -> Vec<u8> {
         self.raw(&[0; 2 * BLOCK]).0
     }
 }

@@ -129,7 +129,7 @@ impl Package {
     fn read(layout: Layout, architecture: &str) -> Result<Self, ArchiveError> {
         let index = layout.document(INDEX_FILE, None)?;
         let index: Index = parse(INDEX_FILE, &index)?;
-        let found = find_manifest(&layout, index, architecture, INDEX_DEPTH_MAX)?;
+        let found = find_manifest(&layout, &index, architecture, INDEX_DEPTH_MAX)?;
         let named = format!("the manifest {}", found.digest);
         let manifest: Manifest = parse(&named, &layout.blob_document(&found)?)?;
         let config: Config = parse("the config", &layout.blob_document(&manifest.config)?)?;
@@ -204,7 +204,7 @@ impl Package {
 /// The manifest for this kind of machine, or one that says nothing of machines.
 fn find_manifest(
     layout: &Layout,
-    index: Index,
+    index: &Index,
     architecture: &str,
     depth: usize,
 ) -> Result<Blob, ArchiveError> {
@@ -219,7 +219,7 @@ fn find_manifest(
             INDEX_TYPE | DOCKER_INDEX_TYPE if depth > 1 => {
                 let name = format!("the index {}", blob.digest);
                 let inner: Index = parse(&name, &layout.blob_document(blob)?)?;
-                return find_manifest(layout, inner, architecture, depth - 1);
+                return find_manifest(layout, &inner, architecture, depth - 1);
             }
             _ => {}
         }
@@ -246,6 +246,9 @@ fn find_manifest(
 fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, ArchiveError> {
     serde_json::from_slice(bytes).map_err(|error| refuse(what.to_owned(), BadImage::Json(error)))
 }
+
+/// The bytes of a file, and how many there are.
+type Sized = (Box<dyn Read>, u64);
 
 impl Layout {
     fn open(path: &Path) -> Result<Option<Self>, ArchiveError> {
@@ -288,7 +291,7 @@ impl Layout {
     }
 
     /// A file of the layout and its size.
-    fn open_file(&self, name: &str) -> Result<Option<(Box<dyn Read>, u64)>, ArchiveError> {
+    fn open_file(&self, name: &str) -> Result<Option<Sized>, ArchiveError> {
         match self {
             Self::Folder(folder) => {
                 let path = folder.join(name);
@@ -332,12 +335,11 @@ impl Layout {
     /// A small file, with the digest that the blob says.
     fn document(&self, name: &str, blob: Option<&Blob>) -> Result<Vec<u8>, ArchiveError> {
         let says = |why: String| refuse(name.to_owned(), BadImage::Says(why));
-        let file = match blob {
-            Some(blob) => self.open_blob(blob)?,
-            None => {
-                let found = self.open_file(name)?;
-                found.ok_or_else(|| says("it is missing".to_owned()))?.0
-            }
+        let file = if let Some(blob) = blob {
+            self.open_blob(blob)?
+        } else {
+            let found = self.open_file(name)?;
+            found.ok_or_else(|| says("it is missing".to_owned()))?.0
         };
         let mut bytes = Vec::new();
         file.take(DOCUMENT_BYTES_MAX + 1)

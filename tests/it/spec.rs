@@ -38,6 +38,11 @@ fn the_spec_of_the_command_line_is_true() {
 }
 
 #[test]
+fn the_spec_of_project_toml_is_true() {
+    check(Path::new("spec/project.md"));
+}
+
+#[test]
 fn the_spec_of_exit_codes_is_true() {
     check(Path::new("spec/exit-codes.md"));
 }

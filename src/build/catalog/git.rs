@@ -51,7 +51,7 @@ impl Checkout<'_> {
         progress: &mut dyn FnMut(Event<'_>),
     ) -> Result<Result<(PathBuf, String), FetchError>, BuildError> {
         if let Some(commit) = revision.filter(|revision| is_commit(revision))
-            && let Some(folder) = self.kept.get(commit)?
+            && let Some(folder) = self.kept.get(&kept_as(commit))?
         {
             return Ok(Ok((folder, commit.to_owned())));
         }
@@ -65,7 +65,7 @@ impl Checkout<'_> {
         let known_as = Digest::of(format!("{url}#{}", revision.unwrap_or("HEAD")).as_bytes()).hex();
         if self.request.offline {
             if let Some(commit) = self.kept.resolved(&known_as)?
-                && let Some(folder) = self.kept.get(&commit)?
+                && let Some(folder) = self.kept.get(&kept_as(&commit))?
             {
                 return Ok(Ok((folder, commit)));
             }
@@ -80,7 +80,7 @@ impl Checkout<'_> {
             Ok(commit) => commit,
             Err(why) => return Ok(Err(missing(why))),
         };
-        let folder = self.kept.get_or_make(&commit, |to| {
+        let folder = self.kept.get_or_make(&kept_as(&commit), |to| {
             let tar = repository.join("commit.tar");
             let args = ["archive", "--format=tar", "-o"].map(OsStr::new);
             let archived = self.git(
@@ -191,6 +191,11 @@ impl Checkout<'_> {
             .collect();
         Err(said.join("; "))
     }
+}
+
+/// The name of the folder with the files of a commit: a digest, as all have.
+fn kept_as(commit: &str) -> String {
+    Digest::of(format!("git {commit}").as_bytes()).hex()
 }
 
 /// The whole name of a commit: what it is never changes.

@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::build::BuildError;
+use crate::store::Store;
 use crate::sys::At as _;
 use crate::sys::fs::{
     TEMPORARY_PREFIX, create_dir_durable, read_if_present, remove_tree, sync_parent,
@@ -30,8 +31,8 @@ pub(super) struct Kept {
 
 impl Kept {
     /// That of this host.
-    pub(super) fn of(host: &Path) -> Result<Self, BuildError> {
-        let folder = host.join("cache/buildpacks");
+    pub(super) fn of(store: &Store) -> Result<Self, BuildError> {
+        let folder = store.buildpacks();
         create_dir_durable(&folder, 0o755)?;
         Ok(Self { folder })
     }

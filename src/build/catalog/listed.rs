@@ -144,7 +144,7 @@ pub(in crate::build) fn checked(
             let id = id.clone().ok_or_else(|| {
                 file.wrong(&script, "`script` without an `id` (expected a name for the buildpack, such as `id = \"my/script\"`)")
             })?;
-            What::Script(checked_script(script, id, version, file)?)
+            What::Script(checked_script(&script, id, version, file)?)
         }
         (None, None, version) => What::Reference(Reference::Id {
             id: id.clone().ok_or(nothing)?,
@@ -168,14 +168,14 @@ fn parsed_id(id: &Spanned<String>, file: File<'_>) -> Result<BuildpackId, TomlEr
 }
 
 fn checked_script(
-    raw: Spanned<RawScript>,
+    raw: &Spanned<RawScript>,
     id: BuildpackId,
     version: Option<Spanned<String>>,
     file: File<'_>,
 ) -> Result<Script, TomlError> {
     let lacks = |key: &str, example: &str| {
         file.wrong(
-            &raw,
+            raw,
             format!("`script` without `{key}` (expected {example})"),
         )
     };

@@ -50,7 +50,7 @@ impl Catalog {
         scratch: &Path,
         progress: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, BuildError> {
-        let kept = Kept::of(request.store.host())?;
+        let kept = Kept::of(&request.store)?;
         let built_ins = built_in::lay_out(&request.built_ins, &kept)?;
         let chosen = order::choose(request, project)?;
         let mut resolver = Resolver::new(request, &kept, scratch, progress);

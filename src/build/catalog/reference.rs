@@ -1,6 +1,7 @@
 //! Where a buildpack is, as a user writes it: with `--buildpack`, in an order
 //! file, in project.toml. Parsed without a look at the machine.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -162,10 +163,12 @@ fn git(text: &str) -> Result<Option<Reference>, BadReference> {
     let has_scheme = url
         .split_once("://")
         .is_some_and(|(scheme, _)| GIT_SCHEMES.contains(&scheme));
-    if !(is_marked && has_scheme)
-        && !(has_scheme && ends_in_git(url))
-        && !(ends_in_git(url) && is_scp_form(url))
-    {
+    let is_git = if has_scheme {
+        is_marked || ends_in_git(url)
+    } else {
+        ends_in_git(url) && is_scp_form(url)
+    };
+    if !is_git {
         return Ok(None);
     }
     let revision = fragment.map(str::to_owned);
@@ -185,7 +188,7 @@ fn git(text: &str) -> Result<Option<Reference>, BadReference> {
 }
 
 fn ends_in_git(url: &str) -> bool {
-    url.trim_end_matches('/').ends_with(".git")
+    Path::new(url).extension() == Some(OsStr::new("git"))
 }
 
 /// `git@host:path`, git's own short form of ssh. A leading `-` would be an option of `ssh`.

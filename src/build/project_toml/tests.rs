@@ -73,6 +73,16 @@ fn what_pack_reads_is_read() {
 }
 
 #[test]
+fn the_example_of_the_spec_is_read() {
+    let page = include_str!("../../../spec/project.md");
+    let example = page.split("```toml\n").nth(1).unwrap();
+    let found = read(example.split("```").next().unwrap()).unwrap();
+    assert_eq!(found.warnings, Vec::<String>::new());
+    assert_eq!((found.group.len(), found.pre.len()), (3, 1));
+    assert!(found.env.is_empty() && found.metadata().is_some());
+}
+
+#[test]
 fn rule_9_what_is_for_another_execution_environment_counts_as_not_written() {
     let text = new(
         "0.3",

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::support::run::Run;
 use crate::support::world::World;
 
 /// What a `bin/detect` does unless a test says otherwise: it takes every app.
@@ -76,4 +77,29 @@ pub(crate) fn layers(built: &Value) -> Vec<String> {
         )
     });
     shown.collect()
+}
+
+/// A world with an app that no built-in takes.
+pub(crate) fn world_with_app() -> World {
+    let world = World::new();
+    world.app("app", &[("file", "one\n")]);
+    world
+}
+
+/// `slug build app` with these arguments.
+pub(crate) fn build_app(world: &World, arguments: &[&str]) -> Run {
+    world.slug(&[&["build", "app"], arguments].concat())
+}
+
+/// Who builds: the first word of each line `<name> builds`.
+#[track_caller]
+pub(crate) fn builders(run: &Run) -> String {
+    let said = run.code(0).stderr();
+    let names = said.lines().filter_map(|line| line.strip_suffix(" builds"));
+    names.collect::<Vec<_>>().join(" ")
+}
+
+/// A buildpack in the folder `name` that says so.
+pub(crate) fn says(world: &World, name: &str) {
+    buildpack(world, name, TAKE_ALL, &format!("echo {name} builds"));
 }

@@ -11,6 +11,7 @@ pub(crate) mod greeter;
 pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod oci;
+pub(crate) mod package;
 pub(crate) mod processes;
 pub(crate) mod run;
 pub(crate) mod servers;
