@@ -438,6 +438,9 @@ pub(crate) struct Inspect {
     /// `sha256:…`, a unique prefix, or a file `app.slug` [default: the current release's]
     #[arg(value_name = "SLUG")]
     pub(crate) slug: Option<String>,
+    /// Write the SBOMs of the slug into a new folder, as `<buildpack>[/<layer>]/sbom.<format>.json`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sbom: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ use slug::sys::{At as _, PathError};
 
 use super::args::Inspect;
 use super::report::Failure;
+use super::sboms;
 use super::settings::Settings;
 use super::slug_name;
 use super::ui::{Text, human_bytes};
@@ -22,15 +23,20 @@ const LARGEST_PATHS: usize = 10;
 
 pub(crate) fn run(settings: &Settings, typed: &Inspect) -> Result<u8, Failure> {
     let store = settings.open_store()?;
+    let sboms = typed
+        .sbom
+        .as_deref()
+        .map(|folder| settings.absolute(folder));
+    let sboms = sboms.as_deref();
     let (digest, slug, contents) = match &typed.slug {
         Some(file) if slug_name::is_file(settings, file) => {
             // Into a store of its own, which is dropped: looking changes nothing.
             let (_folder, scratch) = slug_name::scratch(&store)?;
             let digest = slug_name::resolve(settings, &scratch, file)?;
-            read(&scratch, digest)?
+            read(&scratch, digest, sboms)?
         }
-        Some(named) => read(&store, slug_name::in_store(&store, named)?)?,
-        None => read(&store, current(settings, &store)?)?,
+        Some(named) => read(&store, slug_name::in_store(&store, named)?, sboms)?,
+        None => read(&store, current(settings, &store)?, sboms)?,
     };
     let object = json!({
         "schema": 1,
@@ -53,11 +59,21 @@ pub(crate) fn run(settings: &Settings, typed: &Inspect) -> Result<u8, Failure> {
 /// A slug, its name, and its largest files with their sizes in bytes.
 type Contents = (Digest, Slug, Vec<(String, u64)>);
 
-fn read(store: &Store, digest: Digest) -> Result<Contents, Failure> {
+fn read(store: &Store, digest: Digest, sboms: Option<&Path>) -> Result<Contents, Failure> {
     let slug = archive::read_image(store, &digest)?;
+    if let Some(folder) = sboms {
+        if !slug.layers.iter().any(|(kind, _)| *kind == LayerKind::Sbom) {
+            return Err(Failure::failed(format!("{digest} has no SBOMs"))
+                .hint("buildpacks write them: those that made this slug did not"));
+        }
+        sboms::make_folder(folder)?;
+    }
     let mut files = Vec::new();
-    for (_, layer) in &slug.layers {
+    for (kind, layer) in &slug.layers {
         let tree = archive::unpack(store, layer, &mut |_| ())?;
+        if let (LayerKind::Sbom, Some(folder)) = (kind, sboms) {
+            sboms::copy(&tree, folder)?;
+        }
         walk(&tree, &tree, &mut files)?;
     }
     files.sort_by(|(a_path, a), (b_path, b)| b.cmp(a).then_with(|| a_path.cmp(b_path)));

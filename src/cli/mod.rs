@@ -24,6 +24,7 @@ mod release;
 mod releases;
 mod report;
 mod run;
+mod sboms;
 mod secrets;
 mod settings;
 mod size;

@@ -146,6 +146,11 @@ fn rule_39_the_sboms_of_launch_layers_are_a_layer_of_the_slug_that_no_process_se
     let expected = expected.map(|(place, text)| (place.to_owned(), text.to_owned()));
     assert_eq!(found, expected);
     assert_eq!(metadata["buildpacks"][0]["homepage"], "https://example.org");
+    let inspect = || world.slug(&["inspect", "app.slug", "--sbom", "sboms"]);
+    inspect().ok();
+    inspect().code(2).says("is there already");
+    let text = fs::read_to_string(world.path("sboms/test_one/only/sbom.cdx.json")).unwrap();
+    assert_eq!(text, "{\"of\":\"only\"}\n");
     world.slug(&["release", "app.slug"]).ok();
     world
         .slug(&["run", "--", "test", "-e", "/layers/test_one/only/file"])
@@ -238,4 +243,9 @@ fn rule_31_what_a_buildpack_puts_where_sboms_are_laid_out_is_not_taken() {
     buildpack(&world, "two", TAKE_ALL, "[ ! -e /layers/sbom ]");
     world.slug(&arguments(&["one", "two"])).code(0);
     assert_eq!(sboms(&world, "one").0, []);
+    world
+        .slug(&["inspect", "app.slug", "--sbom", "sboms"])
+        .code(1)
+        .says("has no SBOMs");
+    assert!(!world.path("sboms").exists());
 }
