@@ -40,7 +40,7 @@ impl Cache {
         create_dir_durable(&folder, 0o700)?;
         let lock = take_lock(&folder.join(LOCK), request, progress)?;
         let state = match State::read(&folder.join("state.json"))? {
-            ReadState::Read(state) => state,
+            ReadState::Read(state) => *state,
             ReadState::Unusable(why) => {
                 progress(Event::Warning(&format!(
                     "the build cache of {} cannot be used and begins anew: {why}",

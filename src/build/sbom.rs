@@ -63,9 +63,9 @@ impl Sboms {
                 Value::from(self.legacy.clone()).to_string().into_bytes(),
             )
         });
-        let laid = self.launch.iter().map(|(place, bytes)| (place, bytes));
+        let legacy = legacy.iter().map(|(place, bytes)| (place, bytes));
         let mut is_any = false;
-        for (place, bytes) in laid.chain(legacy.iter().map(|(place, bytes)| (place, bytes))) {
+        for (place, bytes) in self.launch.iter().chain(legacy) {
             let file = folder.join(place);
             let parent = file.parent().unwrap_or(folder);
             fs::create_dir_all(parent).at("create the folder", parent)?;

@@ -86,7 +86,7 @@ struct Schema {
 #[derive(Debug)]
 pub(super) enum ReadState {
     /// There was one, or none yet.
-    Read(State),
+    Read(Box<State>),
     /// It cannot be used, and why.
     Unusable(String),
 }
@@ -95,10 +95,7 @@ impl State {
     /// Reads the state of an app.
     pub(super) fn read(path: &Path) -> Result<ReadState, PathError> {
         let Some(bytes) = read_if_present(path, STATE_BYTES_MAX)? else {
-            return Ok(ReadState::Read(Self {
-                schema: SCHEMA,
-                ..Self::default()
-            }));
+            return Ok(ReadState::Read(Box::new(Self::empty())));
         };
         let schema = serde_json::from_slice::<Schema>(&bytes).map(|read| read.schema);
         if let Ok(schema) = schema
@@ -107,7 +104,7 @@ impl State {
             return Ok(ReadState::Unusable(format!("it has schema {schema}")));
         }
         Ok(match serde_json::from_slice(&bytes) {
-            Ok(state) => ReadState::Read(state),
+            Ok(state) => ReadState::Read(Box::new(state)),
             Err(error) => ReadState::Unusable(error.to_string()),
         })
     }
@@ -167,7 +164,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
         assert!(
-            matches!(State::read(&path).unwrap(), ReadState::Read(state) if state == State::empty())
+            matches!(State::read(&path).unwrap(), ReadState::Read(state) if *state == State::empty())
         );
         let layer = LayerState {
             types: LayerTypes {
@@ -187,7 +184,7 @@ mod tests {
         };
         state.buildpacks.insert("a/b".parse().unwrap(), buildpack);
         state.write(&path).unwrap();
-        assert!(matches!(State::read(&path).unwrap(), ReadState::Read(read) if read == state));
+        assert!(matches!(State::read(&path).unwrap(), ReadState::Read(read) if *read == state));
         assert_eq!(state.roots().collect::<Vec<_>>(), ["0", "1"]);
         for bad in ["{", "{\"schema\": 1}", "{\"schema\": 2, \"more\": 0}", ""] {
             write_atomic(&path, bad.as_bytes(), 0o600).unwrap();

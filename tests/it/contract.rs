@@ -389,3 +389,20 @@ fn rule_21_what_stands_before_and_after_each_group_is_not_added_to_one_that_has_
         ["before", "after", "app-own"]
     );
 }
+
+#[test]
+fn rule_20_image_extensions_are_refused_because_there_is_no_image_to_extend() {
+    let world = World::new();
+    world.app("app", &[("file", "")]);
+    buildpack(&world, "one", TAKE_ALL, "exit 0");
+    let group = "[[order]]\n[[order.group]]\nid = \"test/one\"\n[[order-extensions]]\n[[order-extensions.group]]\nid = \"test/more\"\n";
+    world.write("order.toml", group);
+    let ordered = ["build", "app", "--order", "order.toml"];
+    let run = world.slug(&ordered);
+    run.says("order.toml`, line 4").says("image extensions");
+    assert_ne!(run.exit(), 0);
+    world.write("more/extension.toml", "api = \"0.10\"\n");
+    let run = world.slug(&arguments(&["more"]));
+    run.says("it is an image extension");
+    assert_ne!(run.exit(), 0);
+}

@@ -113,6 +113,7 @@ fn the_spec_of_buildpacks_is_true() {
     assert_eq!(descriptor.host_programs, ["python3.*"]);
 }
 
+/// `spec/buildpack-rules.md` has one line for each rule, and each rule a test: `contract_audit.rs`.
 #[test]
 fn every_page_of_the_spec_has_a_test_here() {
     let tested = include_str!("spec.rs");

@@ -1,5 +1,5 @@
 //! Environments as lifecycle makes them: the cases of its `env/env_test.go` and of
-//! "LaunchProcess" in `launch/launcher_test.go`, as data.
+//! launching in `launch/launcher_test.go`, as data.
 
 use super::*;
 
@@ -44,229 +44,233 @@ fn check(cases: &[Case], file: &str, change: impl Fn(&Path, &mut Env)) {
     }
 }
 
+const ROOT_FOLDERS: &[Case] = &[
+    Case {
+        line: 53,
+        files: &[("bin/", ""), ("lib/", "")],
+        before: &[
+            ("PATH", "some"),
+            ("LD_LIBRARY_PATH", "some-ld"),
+            ("LIBRARY_PATH", "some-library"),
+        ],
+        after: &[
+            ("LD_LIBRARY_PATH", "/l/lib:some-ld"),
+            ("LIBRARY_PATH", "/l/lib:some-library"),
+            ("PATH", "/l/bin:some"),
+        ],
+    },
+    Case {
+        line: 80,
+        files: &[("bin/", ""), ("lib/", "")],
+        before: &[],
+        after: &[
+            ("LD_LIBRARY_PATH", "/l/lib"),
+            ("LIBRARY_PATH", "/l/lib"),
+            ("PATH", "/l/bin"),
+        ],
+    },
+    Case {
+        line: 353,
+        files: &[("bin/", "")],
+        before: &[("PATH", "path-orig")],
+        after: &[("PATH", "/l/bin:path-orig")],
+    },
+];
+
 #[test]
 fn rule_41_root_folders() {
-    const CASES: &[Case] = &[
-        Case {
-            line: 53,
-            files: &[("bin/", ""), ("lib/", "")],
-            before: &[
-                ("PATH", "some"),
-                ("LD_LIBRARY_PATH", "some-ld"),
-                ("LIBRARY_PATH", "some-library"),
-            ],
-            after: &[
-                ("LD_LIBRARY_PATH", "/l/lib:some-ld"),
-                ("LIBRARY_PATH", "/l/lib:some-library"),
-                ("PATH", "/l/bin:some"),
-            ],
-        },
-        Case {
-            line: 80,
-            files: &[("bin/", ""), ("lib/", "")],
-            before: &[],
-            after: &[
-                ("LD_LIBRARY_PATH", "/l/lib"),
-                ("LIBRARY_PATH", "/l/lib"),
-                ("PATH", "/l/bin"),
-            ],
-        },
-        Case {
-            line: 353,
-            files: &[("bin/", "")],
-            before: &[("PATH", "path-orig")],
-            after: &[("PATH", "/l/bin:path-orig")],
-        },
-    ];
-    check(CASES, "env_test.go", |folder, env| {
+    check(ROOT_FOLDERS, "env_test.go", |folder, env| {
         let layer = LayerEnv::read(folder, Path::new("/l")).unwrap();
         layer.apply_at_build(env);
     });
 }
 
+const SUFFIXES: &[Case] = &[
+    Case {
+        line: 119,
+        files: &[
+            ("some-dir/", ""),
+            ("VAR_APPEND.append", "value-append"),
+            ("VAR_APPEND_NEW.append", "value-append"),
+            ("VAR_APPEND_DELIM.append", "value-append-delim"),
+            ("VAR_APPEND_DELIM_NEW.append", "value-append-delim"),
+            ("VAR_APPEND_DELIM.delim", "[]"),
+            ("VAR_APPEND_DELIM_NEW.delim", "[]"),
+            ("VAR_PREPEND.prepend", "value-prepend"),
+            ("VAR_PREPEND_NEW.prepend", "value-prepend"),
+            ("VAR_PREPEND_DELIM.prepend", "value-prepend-delim"),
+            ("VAR_PREPEND_DELIM_NEW.prepend", "value-prepend-delim"),
+            ("VAR_PREPEND_DELIM.delim", "[]"),
+            ("VAR_PREPEND_DELIM_NEW.delim", "[]"),
+            ("VAR_DEFAULT.default", "value-default"),
+            ("VAR_DEFAULT_NEW.default", "value-default"),
+            ("VAR_OVERRIDE.override", "value-override"),
+            ("VAR_OVERRIDE_NEW.override", "value-override"),
+            ("VAR_IGNORE.ignore", "value-ignore"),
+        ],
+        before: &[
+            ("VAR_APPEND", "value-append-orig"),
+            ("VAR_APPEND_DELIM", "value-append-delim-orig"),
+            ("VAR_PREPEND", "value-prepend-orig"),
+            ("VAR_PREPEND_DELIM", "value-prepend-delim-orig"),
+            ("VAR_DEFAULT", "value-default-orig"),
+            ("VAR_OVERRIDE", "value-override-orig"),
+        ],
+        after: &[
+            ("VAR_APPEND", "value-append-origvalue-append"),
+            (
+                "VAR_APPEND_DELIM",
+                "value-append-delim-orig[]value-append-delim",
+            ),
+            ("VAR_APPEND_DELIM_NEW", "value-append-delim"),
+            ("VAR_APPEND_NEW", "value-append"),
+            ("VAR_DEFAULT", "value-default-orig"),
+            ("VAR_DEFAULT_NEW", "value-default"),
+            ("VAR_OVERRIDE", "value-override"),
+            ("VAR_OVERRIDE_NEW", "value-override"),
+            ("VAR_PREPEND", "value-prependvalue-prepend-orig"),
+            (
+                "VAR_PREPEND_DELIM",
+                "value-prepend-delim[]value-prepend-delim-orig",
+            ),
+            ("VAR_PREPEND_DELIM_NEW", "value-prepend-delim"),
+            ("VAR_PREPEND_NEW", "value-prepend"),
+        ],
+    },
+    Case {
+        line: 187,
+        files: &[
+            ("some-dir/", ""),
+            ("VAR_NORMAL", "value-normal"),
+            ("VAR_NORMAL_NEW", "value-normal"),
+            ("VAR_NORMAL_DELIM", "value-normal-delim"),
+            ("VAR_NORMAL_DELIM_NEW", "value-normal-delim"),
+            ("VAR_NORMAL_DELIM.delim", "[]"),
+            ("VAR_NORMAL_DELIM_NEW.delim", "[]"),
+        ],
+        before: &[
+            ("VAR_NORMAL", "value-normal-orig"),
+            ("VAR_NORMAL_DELIM", "value-normal-delim-orig"),
+        ],
+        after: &[
+            ("VAR_NORMAL", "value-normal"),
+            ("VAR_NORMAL_DELIM", "value-normal-delim"),
+            ("VAR_NORMAL_DELIM_NEW", "value-normal-delim"),
+            ("VAR_NORMAL_NEW", "value-normal"),
+        ],
+    },
+];
+
 #[test]
 fn rule_44_suffixes_and_delimiters() {
-    const CASES: &[Case] = &[
-        Case {
-            line: 119,
-            files: &[
-                ("some-dir/", ""),
-                ("VAR_APPEND.append", "value-append"),
-                ("VAR_APPEND_NEW.append", "value-append"),
-                ("VAR_APPEND_DELIM.append", "value-append-delim"),
-                ("VAR_APPEND_DELIM_NEW.append", "value-append-delim"),
-                ("VAR_APPEND_DELIM.delim", "[]"),
-                ("VAR_APPEND_DELIM_NEW.delim", "[]"),
-                ("VAR_PREPEND.prepend", "value-prepend"),
-                ("VAR_PREPEND_NEW.prepend", "value-prepend"),
-                ("VAR_PREPEND_DELIM.prepend", "value-prepend-delim"),
-                ("VAR_PREPEND_DELIM_NEW.prepend", "value-prepend-delim"),
-                ("VAR_PREPEND_DELIM.delim", "[]"),
-                ("VAR_PREPEND_DELIM_NEW.delim", "[]"),
-                ("VAR_DEFAULT.default", "value-default"),
-                ("VAR_DEFAULT_NEW.default", "value-default"),
-                ("VAR_OVERRIDE.override", "value-override"),
-                ("VAR_OVERRIDE_NEW.override", "value-override"),
-                ("VAR_IGNORE.ignore", "value-ignore"),
-            ],
-            before: &[
-                ("VAR_APPEND", "value-append-orig"),
-                ("VAR_APPEND_DELIM", "value-append-delim-orig"),
-                ("VAR_PREPEND", "value-prepend-orig"),
-                ("VAR_PREPEND_DELIM", "value-prepend-delim-orig"),
-                ("VAR_DEFAULT", "value-default-orig"),
-                ("VAR_OVERRIDE", "value-override-orig"),
-            ],
-            after: &[
-                ("VAR_APPEND", "value-append-origvalue-append"),
-                (
-                    "VAR_APPEND_DELIM",
-                    "value-append-delim-orig[]value-append-delim",
-                ),
-                ("VAR_APPEND_DELIM_NEW", "value-append-delim"),
-                ("VAR_APPEND_NEW", "value-append"),
-                ("VAR_DEFAULT", "value-default-orig"),
-                ("VAR_DEFAULT_NEW", "value-default"),
-                ("VAR_OVERRIDE", "value-override"),
-                ("VAR_OVERRIDE_NEW", "value-override"),
-                ("VAR_PREPEND", "value-prependvalue-prepend-orig"),
-                (
-                    "VAR_PREPEND_DELIM",
-                    "value-prepend-delim[]value-prepend-delim-orig",
-                ),
-                ("VAR_PREPEND_DELIM_NEW", "value-prepend-delim"),
-                ("VAR_PREPEND_NEW", "value-prepend"),
-            ],
-        },
-        Case {
-            line: 187,
-            files: &[
-                ("some-dir/", ""),
-                ("VAR_NORMAL", "value-normal"),
-                ("VAR_NORMAL_NEW", "value-normal"),
-                ("VAR_NORMAL_DELIM", "value-normal-delim"),
-                ("VAR_NORMAL_DELIM_NEW", "value-normal-delim"),
-                ("VAR_NORMAL_DELIM.delim", "[]"),
-                ("VAR_NORMAL_DELIM_NEW.delim", "[]"),
-            ],
-            before: &[
-                ("VAR_NORMAL", "value-normal-orig"),
-                ("VAR_NORMAL_DELIM", "value-normal-delim-orig"),
-            ],
-            after: &[
-                ("VAR_NORMAL", "value-normal"),
-                ("VAR_NORMAL_DELIM", "value-normal-delim"),
-                ("VAR_NORMAL_DELIM_NEW", "value-normal-delim"),
-                ("VAR_NORMAL_NEW", "value-normal"),
-            ],
-        },
-    ];
-    check(CASES, "env_test.go", |folder, env| {
+    check(SUFFIXES, "env_test.go", |folder, env| {
         Delta::read(folder, Action::Override).unwrap().apply(env);
     });
 }
 
+const OPERATORS: &[Case] = &[Case {
+    line: 265,
+    files: &[
+        ("some-dir/", ""),
+        ("VAR_NORMAL", "value-normal"),
+        ("VAR_DNE.default", "value-dne"),
+        ("VAR_EXIST", "value-override"),
+        ("VAR_OVERRIDE.override", "value-override"),
+        ("VAR_CHANGE.prepend", "value-prepend"),
+        ("VAR_CHANGE.delim", ":"),
+        ("VAR_CHANGE.append", "value-append"),
+        ("some-sym-dir", "-> some-dir"),
+        ("VAR_SYM", "-> VAR_NORMAL"),
+    ],
+    before: &[
+        ("VAR_EMPTY", ""),
+        ("VAR_EXIST", "value-exist"),
+        ("VAR_OVERRIDE", "value-override-orig"),
+    ],
+    after: &[
+        ("VAR_CHANGE", "value-prepend:value-append"),
+        ("VAR_DNE", "value-dne"),
+        ("VAR_EMPTY", ""),
+        ("VAR_EXIST", "value-exist"),
+        ("VAR_NORMAL", "value-normal"),
+        ("VAR_OVERRIDE", "value-override"),
+        ("VAR_SYM", "value-normal"),
+    ],
+}];
+
 #[test]
 fn rule_43_the_operators_files() {
-    const CASES: &[Case] = &[Case {
-        line: 265,
-        files: &[
-            ("some-dir/", ""),
-            ("VAR_NORMAL", "value-normal"),
-            ("VAR_DNE.default", "value-dne"),
-            ("VAR_EXIST", "value-override"),
-            ("VAR_OVERRIDE.override", "value-override"),
-            ("VAR_CHANGE.prepend", "value-prepend"),
-            ("VAR_CHANGE.delim", ":"),
-            ("VAR_CHANGE.append", "value-append"),
-            ("some-sym-dir", "-> some-dir"),
-            ("VAR_SYM", "-> VAR_NORMAL"),
-        ],
-        before: &[
-            ("VAR_EMPTY", ""),
-            ("VAR_EXIST", "value-exist"),
-            ("VAR_OVERRIDE", "value-override-orig"),
-        ],
-        after: &[
-            ("VAR_CHANGE", "value-prepend:value-append"),
-            ("VAR_DNE", "value-dne"),
-            ("VAR_EMPTY", ""),
-            ("VAR_EXIST", "value-exist"),
-            ("VAR_NORMAL", "value-normal"),
-            ("VAR_OVERRIDE", "value-override"),
-            ("VAR_SYM", "value-normal"),
-        ],
-    }];
-    check(CASES, "env_test.go", |folder, env| {
+    check(OPERATORS, "env_test.go", |folder, env| {
         Delta::read(folder, Action::Default).unwrap().apply(env);
     });
 }
 
+const USERS: &[Case] = &[
+    Case {
+        line: 228,
+        files: &[
+            ("platform/PATH", "value-path"),
+            ("platform/LD_LIBRARY_PATH", "value-ld-library-path"),
+            ("platform/LIBRARY_PATH", "value-library-path"),
+            ("platform/VAR_NORMAL", "value-normal"),
+            ("platform/VAR_OVERRIDE", "value-override"),
+            ("base/", ""),
+        ],
+        before: &[
+            ("VAR_EMPTY", ""),
+            ("VAR_OVERRIDE", "value-override-orig"),
+            ("PATH", "value-path-orig"),
+            ("LD_LIBRARY_PATH", "orig1:orig2"),
+        ],
+        after: &[
+            ("LD_LIBRARY_PATH", "value-ld-library-path:orig1:orig2"),
+            ("LIBRARY_PATH", "value-library-path"),
+            ("PATH", "value-path:value-path-orig"),
+            ("VAR_EMPTY", ""),
+            ("VAR_NORMAL", "value-normal"),
+            ("VAR_OVERRIDE", "value-override"),
+        ],
+    },
+    Case {
+        line: 303,
+        files: &[
+            ("platform/VAR_DNE", "value-platform-dne"),
+            ("platform/VAR_PLATFORM_DEFAULT", "value-platform-override"),
+            ("platform/VAR_CHANGE", "value-platform-change"),
+            ("platform/VAR_OVERRIDE", "value-platform"),
+            ("base/VAR_NORMAL", "value-normal"),
+            ("base/VAR_OVERRIDE.override", "value-override"),
+            ("base/VAR_DNE.default", "value-dne"),
+            ("base/VAR_EXIST.default", "value-override"),
+            ("base/VAR_DEFAULT", "value-default"),
+            ("base/VAR_CHANGE.prepend", "value-prepend"),
+            ("base/VAR_CHANGE.delim", ":"),
+            ("base/VAR_CHANGE.append", "value-append"),
+        ],
+        before: &[
+            ("VAR_EMPTY", ""),
+            ("VAR_EXIST", "value-exist"),
+            ("VAR_DEFAULT", "value-override-orig"),
+        ],
+        after: &[
+            (
+                "VAR_CHANGE",
+                "value-prepend:value-platform-change:value-append",
+            ),
+            ("VAR_DEFAULT", "value-override-orig"),
+            ("VAR_DNE", "value-platform-dne"),
+            ("VAR_EMPTY", ""),
+            ("VAR_EXIST", "value-exist"),
+            ("VAR_NORMAL", "value-normal"),
+            ("VAR_OVERRIDE", "value-override"),
+            ("VAR_PLATFORM_DEFAULT", "value-platform-override"),
+        ],
+    },
+];
+
 #[test]
 fn rules_42_and_43_the_users_variables_and_then_the_operators() {
-    const CASES: &[Case] = &[
-        Case {
-            line: 228,
-            files: &[
-                ("platform/PATH", "value-path"),
-                ("platform/LD_LIBRARY_PATH", "value-ld-library-path"),
-                ("platform/LIBRARY_PATH", "value-library-path"),
-                ("platform/VAR_NORMAL", "value-normal"),
-                ("platform/VAR_OVERRIDE", "value-override"),
-                ("base/", ""),
-            ],
-            before: &[
-                ("VAR_EMPTY", ""),
-                ("VAR_OVERRIDE", "value-override-orig"),
-                ("PATH", "value-path-orig"),
-                ("LD_LIBRARY_PATH", "orig1:orig2"),
-            ],
-            after: &[
-                ("LD_LIBRARY_PATH", "value-ld-library-path:orig1:orig2"),
-                ("LIBRARY_PATH", "value-library-path"),
-                ("PATH", "value-path:value-path-orig"),
-                ("VAR_EMPTY", ""),
-                ("VAR_NORMAL", "value-normal"),
-                ("VAR_OVERRIDE", "value-override"),
-            ],
-        },
-        Case {
-            line: 303,
-            files: &[
-                ("platform/VAR_DNE", "value-platform-dne"),
-                ("platform/VAR_PLATFORM_DEFAULT", "value-platform-override"),
-                ("platform/VAR_CHANGE", "value-platform-change"),
-                ("platform/VAR_OVERRIDE", "value-platform"),
-                ("base/VAR_NORMAL", "value-normal"),
-                ("base/VAR_OVERRIDE.override", "value-override"),
-                ("base/VAR_DNE.default", "value-dne"),
-                ("base/VAR_EXIST.default", "value-override"),
-                ("base/VAR_DEFAULT", "value-default"),
-                ("base/VAR_CHANGE.prepend", "value-prepend"),
-                ("base/VAR_CHANGE.delim", ":"),
-                ("base/VAR_CHANGE.append", "value-append"),
-            ],
-            before: &[
-                ("VAR_EMPTY", ""),
-                ("VAR_EXIST", "value-exist"),
-                ("VAR_DEFAULT", "value-override-orig"),
-            ],
-            after: &[
-                (
-                    "VAR_CHANGE",
-                    "value-prepend:value-platform-change:value-append",
-                ),
-                ("VAR_DEFAULT", "value-override-orig"),
-                ("VAR_DNE", "value-platform-dne"),
-                ("VAR_EMPTY", ""),
-                ("VAR_EXIST", "value-exist"),
-                ("VAR_NORMAL", "value-normal"),
-                ("VAR_OVERRIDE", "value-override"),
-                ("VAR_PLATFORM_DEFAULT", "value-platform-override"),
-            ],
-        },
-    ];
-    check(CASES, "env_test.go", |folder, env| {
+    check(USERS, "env_test.go", |folder, env| {
         let files = std::fs::read_dir(folder.join("platform")).unwrap();
         let user = files.map(|file| {
             let path = file.unwrap().path();
