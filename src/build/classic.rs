@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use super::BuildError;
+use super::error::ClassicsMisplaced;
 use super::site::SLUG;
 use super::tree::copy_tree;
 use crate::buildpack::author::BuiltIn;
@@ -25,6 +26,8 @@ const PROGRAMS: [&str; 3] = ["bin/detect", "bin/compile", "bin/release"];
 #[derive(Debug, Default)]
 pub(super) struct Classics {
     found: Vec<Found>,
+    /// Those that the order names, as places in `found`.
+    list: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -54,7 +57,7 @@ impl Classics {
         });
         Ok(Some(Member {
             id: id()?,
-            version: None,
+            version: Some((self.found.len() - 1).to_string()), // until the order is settled
             optional: false,
             exec_env: Vec::new(),
         }))
@@ -62,27 +65,42 @@ impl Classics {
 
     /// Are there any? Then the app lies at `/app`.
     pub(super) fn is_empty(&self) -> bool {
-        self.found.is_empty()
+        self.list.is_empty()
     }
 
     /// Makes one member of those that stand beside each other. They share a cache and an environment, and a later one may
     /// detect what an earlier one made, so another buildpack cannot stand between them.
-    pub(super) fn settle(&self, order: &mut [Group]) -> Result<(), BuildError> {
-        if self.is_empty() {
-            return Ok(());
-        }
+    pub(super) fn settle(&mut self, order: &mut [Group]) -> Result<(), BuildError> {
         let id = id()?;
         for group in order {
-            group
-                .members
-                .dedup_by(|next, before| next.id == id && before.id == id);
-            let mut places = group.members.iter().filter(|member| member.id == id);
-            if places.by_ref().take(2).count() == 2 {
-                let names = self.found.iter().map(|pack| pack.name.clone()).collect();
-                return Err(BuildError::ClassicsApart(names));
+            let members = &mut group.members;
+            let is_classic = |member: &Member| member.id == id;
+            let Some(first) = members.iter().position(is_classic) else {
+                continue;
+            };
+            let run: Vec<&Member> = members[first..]
+                .iter()
+                .take_while(|member| is_classic(member))
+                .collect();
+            let (list, end) = (places(&run), first + run.len());
+            let is_optional = run.len() > 1 && run.iter().any(|member| member.optional);
+            if members[end..].iter().any(is_classic) {
+                return Err(self.misplaced(ClassicsMisplaced::Apart));
+            } else if is_optional {
+                return Err(self.misplaced(ClassicsMisplaced::Optional));
+            } else if !self.list.is_empty() && self.list != list {
+                return Err(self.misplaced(ClassicsMisplaced::Several));
             }
+            self.list = list;
+            members[first].version = None;
+            members.drain(first + 1..end);
         }
         Ok(())
+    }
+
+    fn misplaced(&self, why: ClassicsMisplaced) -> BuildError {
+        let packs = self.found.iter().map(|pack| pack.name.clone()).collect();
+        BuildError::Classics { packs, why }
     }
 
     /// Writes the folder of the buildpack that runs them.
@@ -96,7 +114,8 @@ impl Classics {
             symlink(SLUG, &link).at("create the link", &link)?;
         }
         let mut packs = Packs::default();
-        for (number, found) in self.found.iter().enumerate() {
+        for (number, place) in self.list.iter().enumerate() {
+            let found = &self.found[*place];
             let folder = format!("packs/{number}");
             copy_pack(&found.folder, &to.join(&folder))?;
             packs.packs.push(Pack {
@@ -107,6 +126,12 @@ impl Classics {
         }
         toml_file::write(&to.join(FILE), &packs)
     }
+}
+
+/// Where they stand in `found`: what `take` gave for a version.
+fn places(run: &[&Member]) -> Vec<usize> {
+    let place = |member: &&Member| member.version.as_ref()?.parse().ok();
+    run.iter().filter_map(place).collect()
 }
 
 /// What a user called it, without what says where it lies: `heroku-buildpack-apt`.
@@ -183,25 +208,54 @@ mod tests {
     }
 
     #[test]
-    fn another_buildpack_cannot_stand_between_two_classic_ones() {
-        let mut classics = Classics::default();
+    fn they_are_one_member_or_refused() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("bin")).unwrap();
         write_unsynced(&folder.path().join("bin/compile"), b"", 0o755).unwrap();
-        let mut take = || classics.take(folder.path(), "a", None).unwrap().unwrap();
-        let (first, second) = (take(), take());
-        let other = Member {
-            id: "a/b".parse().unwrap(),
-            ..first.clone()
+        // `o` is another buildpack, a digit a classic one, `?` makes what stands before it optional.
+        let settled = |groups: &[&str]| {
+            let mut classics = Classics::default();
+            let mut taken = Vec::new();
+            for name in ["zero", "one"] {
+                taken.push(classics.take(folder.path(), name, None).unwrap().unwrap());
+            }
+            let other = Member {
+                id: "a/b".parse().unwrap(),
+                version: None,
+                ..taken[0].clone()
+            };
+            let mut order = Vec::new();
+            for group in groups {
+                let mut members: Vec<Member> = Vec::new();
+                for letter in group.chars() {
+                    match letter {
+                        '?' => members.last_mut().unwrap().optional = true,
+                        'o' => members.push(other.clone()),
+                        digit => members.push(taken[digit.to_digit(10).unwrap() as usize].clone()),
+                    }
+                }
+                order.push(Group { members });
+            }
+            match classics.settle(&mut order) {
+                Ok(()) => {
+                    let counts = order.iter().map(|group| group.members.len());
+                    format!("{:?} {:?}", counts.collect::<Vec<_>>(), classics.list)
+                }
+                Err(BuildError::Classics { why, .. }) => format!("{why:?}"),
+                Err(error) => panic!("{error}"),
+            }
         };
-        let settled = |members: Vec<Member>| {
-            let mut order = vec![Group { members }];
-            classics.settle(&mut order).map(|()| order[0].members.len())
-        };
-        let (one, two) = (|| first.clone(), || second.clone());
-        assert_eq!(settled(vec![one(), two(), other.clone()]).unwrap(), 2);
-        assert_eq!(settled(vec![other.clone(), one(), two()]).unwrap(), 2);
-        let refused = settled(vec![one(), other, two()]);
-        assert!(matches!(refused, Err(BuildError::ClassicsApart(_))));
+        for (groups, expected) in [
+            (&["01o"][..], "[2] [0, 1]"),
+            (&["o10"], "[2] [1, 0]"),
+            (&["oo"], "[2] []"),
+            (&["0?o", "o"], "[2, 1] [0]"),
+            (&["01", "o01"], "[1, 2] [0, 1]"),
+            (&["0o1"], "Apart"),
+            (&["01?"], "Optional"),
+            (&["0", "1"], "Several"),
+        ] {
+            assert_eq!(settled(groups), expected, "{groups:?}");
+        }
     }
 }

@@ -194,12 +194,14 @@ pub enum BuildError {
     /// A buildpack made `<layers>/sbom`, which is the platform's.
     #[error("the buildpack `{0}` wrote to `sbom` in its layers folder, which is the platform's")]
     SbomFolder(BuildpackId),
-    /// Another buildpack stands between classic ones.
-    #[error(
-        "another buildpack stands between the classic buildpacks {}: they run as one, sharing a cache and an environment, so they stand beside each other",
-        .0.join(", ")
-    )]
-    ClassicsApart(Vec<String>),
+    /// The classic buildpacks of the order cannot run as one.
+    #[error("the classic buildpacks {} {why}", packs.join(", "))]
+    Classics {
+        /// All of them.
+        packs: Vec<String>,
+        /// Why not.
+        why: ClassicsMisplaced,
+    },
     /// Isolation `none`: a path that the build needs exists already.
     #[error("`{}` exists, and it is not an earlier build's", .0.display())]
     PathTaken(PathBuf),
@@ -214,6 +216,31 @@ pub enum BuildError {
         /// What the kernel said.
         source: std::io::Error,
     },
+}
+
+/// Why classic buildpacks cannot run as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClassicsMisplaced {
+    /// Another buildpack stands between them.
+    Apart,
+    /// One of several is optional.
+    Optional,
+    /// Two groups have different ones.
+    Several,
+}
+
+impl fmt::Display for ClassicsMisplaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Apart => {
+                "have another buildpack between them: they run as one, sharing a cache and an environment, so they stand beside each other"
+            }
+            Self::Optional => {
+                "are not all required: a later one may detect what an earlier one made, so each must fit"
+            }
+            Self::Several => "are not the same in each group: a build has one list of them",
+        })
+    }
 }
 
 /// Why a launch layer without content is not the last build's (rule 48).

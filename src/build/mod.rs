@@ -15,6 +15,7 @@ mod execute;
 mod export;
 mod follow;
 mod git;
+mod heroku;
 mod host_programs;
 #[cfg(test)]
 mod hostile;
@@ -52,7 +53,7 @@ use source::Source;
 use state::{MadeFor, State};
 
 pub use catalog::{BadReference, Reference};
-pub use error::{BuildError, NoContent};
+pub use error::{BuildError, ClassicsMisplaced, NoContent};
 pub use plan::plan;
 pub use report::{
     Built, BuiltBuildpack, BuiltLayer, BuiltProcess, Commit, FoundEvidence, Phase, Planned,

@@ -37,6 +37,17 @@ pub(super) struct Need {
     description: Option<String>,
 }
 
+impl Need {
+    /// What another file than `slug.toml` declares.
+    pub(super) fn new(required: bool, secret: bool, description: Option<String>) -> Self {
+        Self {
+            required,
+            secret,
+            description,
+        }
+    }
+}
+
 /// How the processes of one type run; what is left out is the runner's to decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Process {
@@ -137,6 +148,13 @@ impl SlugToml {
             });
         }
         Ok((read, warnings))
+    }
+
+    /// Takes over what another file declares of the vars that this one says nothing of.
+    pub(super) fn add_contract(&mut self, declared: BTreeMap<EnvKey, Need>) {
+        for (key, need) in declared {
+            self.env.entry(key).or_insert(need);
+        }
     }
 
     /// The labels by which the slug carries it: the contract and how processes run, as JSON.

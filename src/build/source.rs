@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use super::project_toml::ProjectToml;
 use super::report::Commit;
 use super::slug_toml::SlugToml;
-use super::{BuildError, BuildRequest, git};
+use super::{BuildError, BuildRequest, git, heroku};
 use crate::layer::Env;
 use crate::sys::copy::copy_content;
 use crate::sys::fs::read_plain;
@@ -64,8 +64,11 @@ impl Source {
         operator_env: &Env,
         mut project: ProjectToml,
     ) -> Result<Self, BuildError> {
-        let (slug_toml, mut warnings) = SlugToml::read(folder)?;
+        let (mut slug_toml, mut warnings) = SlugToml::read(folder)?;
         warnings.append(&mut project.warnings);
+        let mut declared = heroku::contract(folder)?;
+        warnings.append(&mut declared.warnings);
+        slug_toml.add_contract(declared.env);
         let mut lister = Lister {
             filter: Filter::read(folder, &project)?,
             folder,

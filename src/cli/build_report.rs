@@ -1,6 +1,6 @@
 //! Words why a build ended without a slug.
 
-use slug::build::BuildError;
+use slug::build::{BuildError, ClassicsMisplaced};
 use slug::buildpack::detection::{GroupVerdict, Verdict};
 use slug::buildpack::plan::{Conflict, TRIALS_MAX};
 use slug::layer::TomlError;
@@ -78,7 +78,11 @@ pub(crate) fn word(error: BuildError) -> Failure {
         | BuildError::Sbom(_)
         | BuildError::SbomFolder(_)
         | BuildError::Follow { .. } => what.hint("this is a fault of the buildpack: its author should know"),
-        BuildError::ClassicsApart(_) => what.hint("name the others before or after all of them"),
+        BuildError::Classics { why, .. } => what.hint(match why {
+            ClassicsMisplaced::Apart => "name the others before or after all of them",
+            ClassicsMisplaced::Optional => "leave `optional` out of theirs",
+            ClassicsMisplaced::Several => "name them in one group alone, or the same ones in each",
+        }),
         BuildError::PathBusy(_) => what.hint("try again when it is done: `--isolation none` builds one app at a time"),
         BuildError::PathTaken(_) => what.hint("`--isolation none` is for machines that are thrown away; build without it here"),
     }

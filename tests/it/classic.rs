@@ -397,3 +397,107 @@ fn the_built_in_python_buildpack_runs_the_hooks_that_herokus_runs() {
         .says("the reason")
         .says("bin/post_compile failed (exit status: 5)");
 }
+
+#[test]
+fn the_list_of_buildpacks_is_the_apps_own_unless_the_operator_names_others() {
+    let world = World::new();
+    for (name, word) in [
+        ("one", "listed"),
+        ("two", "of app.json"),
+        ("named", "named"),
+    ] {
+        let compile = format!("echo built by {word}");
+        classic(&world, name, &[DETECT, ("compile", &compile)]);
+    }
+    let (list, json) = ("../one\n", r#"{"buildpacks": [{"url": "../two"}]}"#);
+    world.app("app", &[(".buildpacks", list), ("app.json", json)]);
+    world
+        .slug(&["build", "app"])
+        .code(0)
+        .says("built by listed")
+        .says_not("app.json");
+    world
+        .slug(&arguments(&["named"]))
+        .code(0)
+        .says("built by named")
+        .says_not("listed");
+    let project = "[_]\nschema-version = \"0.2\"\n[[io.buildpacks.group]]\nuri = \"../named\"\n";
+    world.write("app/project.toml", project);
+    world
+        .slug(&["build", "app"])
+        .code(0)
+        .says("built by named")
+        .says_not("listed");
+    std::fs::remove_file(world.path("app/project.toml")).unwrap();
+    std::fs::remove_file(world.path("app/.buildpacks")).unwrap();
+    world
+        .slug(&["build", "app"])
+        .code(0)
+        .says("built by of app.json");
+    // A name that cannot be followed is no matter where the operator names another.
+    world.write("app/.buildpacks", "\nmars/create-react-app\n");
+    world
+        .slug(&["build", "app"])
+        .code(1)
+        .says(".buildpacks`, line 2, column 1: `mars/create-react-app` is a name of Heroku's list");
+    world.slug(&arguments(&["named"])).code(0);
+}
+
+#[test]
+fn env_of_app_json_is_the_config_contract_and_slug_toml_wins() {
+    let world = World::new();
+    let json = r#"{"env": {"SECRET_KEY": {"generator": "secret"}, "OPTIONAL": {"required": false}, "WORKERS": "2"}}"#;
+    let toml = "[env.WORKERS]\nrequired = false\n";
+    world.app(
+        "app",
+        &[
+            ("app.json", json),
+            ("slug.toml", toml),
+            ("Procfile", "web: true\n"),
+        ],
+    );
+    let built = world.slug(&["build", "--json", "app"]).json();
+    let digest = built["built"]["slug"].as_str().unwrap();
+    world
+        .slug(&["release", digest])
+        .code(3)
+        .says("SECRET_KEY")
+        .says_not("WORKERS")
+        .says_not("OPTIONAL");
+    world.slug(&["config", "set", "SECRET_KEY=x"]).ok();
+    world.slug(&["release", digest]).ok();
+}
+
+#[test]
+fn a_pack_of_a_git_repository_is_recorded_with_its_commit() {
+    let world = World::new();
+    world.app("app", &[("Procfile", "web: true\n")]);
+    let pack = classic(
+        &world,
+        "pack",
+        &[
+            DETECT,
+            ("compile", "[ ! -e \"${0%/*}/../.git\" ]; echo cloned"),
+        ],
+    );
+    let git = |arguments: &[&str]| {
+        let ran = Command::new("git")
+            .args(["-c", "user.name=a", "-c", "user.email=a@b", "-C"])
+            .arg(&pack)
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        String::from_utf8(ran.stdout).unwrap().trim().to_owned()
+    };
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["commit", "-qm", "one"]);
+    let url = format!("git+file://{}", pack.display());
+    let mut arguments = arguments(&[&url]);
+    arguments.extend(["-o", "made.slug"]);
+    world.slug(&arguments).code(0).says("cloned");
+    let config = crate::support::oci::Archive::read(&world.path("made.slug")).config();
+    let expected = format!("pack@{}", git(&["rev-parse", "HEAD"]));
+    assert_eq!(config["config"]["Labels"]["slug.classic"], expected);
+}

@@ -57,7 +57,7 @@ impl Catalog {
         let mut order = resolver.order(&chosen)?;
         let Found {
             mut buildpacks,
-            classics,
+            mut classics,
             warnings,
         } = resolver.finish()?;
         classics.settle(&mut order)?;

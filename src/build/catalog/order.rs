@@ -1,5 +1,6 @@
 //! Which buildpacks are tried, and who says so. The first that says anything
-//! wins: `--order` or `--buildpack`, the groups of project.toml, the built-ins.
+//! wins: `--order` or `--buildpack`, the groups of project.toml, the list of `.buildpacks`
+//! or of app.json, the built-ins.
 //! `--pre` and `--post`, else those of project.toml, are put around whichever it is.
 
 use std::path::Path;
@@ -9,6 +10,7 @@ use toml::Spanned;
 
 use super::listed::{File, checked};
 use super::{Listed, RawListed, Reference};
+use crate::build::heroku;
 use crate::build::project_toml::ProjectToml;
 use crate::build::{BuildError, BuildRequest, BuiltIns};
 use crate::buildpack::ExecEnv;
@@ -38,7 +40,9 @@ pub(super) fn choose(request: &BuildRequest, project: &ProjectToml) -> Result<Ch
             .filter(|listed| listed.is_meant_for(&request.exec_env));
         meant.cloned().collect()
     };
-    let named = |references: &[Reference]| references.iter().map(Listed::named).collect();
+    let named = |references: &[Reference]| -> Vec<Listed> {
+        references.iter().map(Listed::named).collect()
+    };
     let or_project = |references: &[Reference], project: &[Listed]| -> Vec<Listed> {
         if references.is_empty() {
             meant(project)
@@ -52,8 +56,15 @@ pub(super) fn choose(request: &BuildRequest, project: &ProjectToml) -> Result<Ch
             let groups = read_file(file, &request.built_ins)?;
             groups.iter().map(|group| meant(group)).collect()
         }
-        None if group.is_empty() => built_in(&request.built_ins)?,
-        None => vec![group],
+        None if !group.is_empty() => vec![group],
+        None => {
+            let listed = heroku::buildpacks(&request.source, &request.built_ins)?;
+            if listed.is_empty() {
+                built_in(&request.built_ins)?
+            } else {
+                vec![named(&listed)]
+            }
+        }
     };
     Ok(Chosen {
         groups,

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use expect_test::{Expect, expect};
 use slug::archive::{BadImage, BaseMismatch, Refusal, Unpackable};
 use slug::build::BuildError;
+use slug::build::ClassicsMisplaced;
 use slug::build::NoContent;
 use slug::buildpack::descriptor::DescriptorError;
 use slug::buildpack::detection::{GroupVerdict, MemberVerdict, Verdict};
@@ -803,7 +804,18 @@ fn of_builds() {
             },
             BuildError::Sbom(SbomError::Extension(path())),
             BuildError::SbomFolder(id()),
-            BuildError::ClassicsApart(vec!["apt".to_owned(), "ruby".to_owned()]),
+            BuildError::Classics {
+                packs: vec!["apt".to_owned(), "ruby".to_owned()],
+                why: ClassicsMisplaced::Apart
+            },
+            BuildError::Classics {
+                packs: vec!["apt".to_owned(), "ruby".to_owned()],
+                why: ClassicsMisplaced::Optional
+            },
+            BuildError::Classics {
+                packs: vec!["apt".to_owned(), "ruby".to_owned()],
+                why: ClassicsMisplaced::Several
+            },
             BuildError::PathTaken(PathBuf::from("/workspace")),
             BuildError::PathBusy(PathBuf::from("/cnb")),
             BuildError::TimedOut {
@@ -977,9 +989,19 @@ fn of_builds() {
             hint: this is a fault of the buildpack: its author should know
             [exit 1]
 
-            error: another buildpack stands between the classic buildpacks apt, ruby: they run as one, sharing a cache and an environment, so they stand beside each other
+            error: the classic buildpacks apt, ruby have another buildpack between them: they run as one, sharing a cache and an environment, so they stand beside each other
             unchanged: no slug was made; the cache of earlier builds is as it was
             hint: name the others before or after all of them
+            [exit 1]
+
+            error: the classic buildpacks apt, ruby are not all required: a later one may detect what an earlier one made, so each must fit
+            unchanged: no slug was made; the cache of earlier builds is as it was
+            hint: leave `optional` out of theirs
+            [exit 1]
+
+            error: the classic buildpacks apt, ruby are not the same in each group: a build has one list of them
+            unchanged: no slug was made; the cache of earlier builds is as it was
+            hint: name them in one group alone, or the same ones in each
             [exit 1]
 
             error: `/workspace` exists, and it is not an earlier build's
@@ -1043,7 +1065,7 @@ fn of_builds() {
             BuildError::LayerMissing { .. },
             BuildError::Sbom(_),
             BuildError::SbomFolder(_),
-            BuildError::ClassicsApart(_),
+            BuildError::Classics { .. },
             BuildError::PathTaken(_),
             BuildError::PathBusy(_),
             BuildError::TimedOut { .. },
