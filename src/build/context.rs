@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::cache::Cache;
 use super::catalog::{Catalog, inside};
 use super::environment;
+use super::explain::{VariableSource, given, given_by_build_config};
 use super::host_programs::prefixes;
 use super::site::{LAYERS, PLATFORM, SLUG, Site};
 use super::source::Source;
@@ -63,10 +64,17 @@ impl<'a> Context<'a> {
             .iter()
             .map(|(name, value)| (name.into(), OsStr::from_bytes(value).to_owned()))
             .collect();
+        let platform_env = request.platform_env.as_deref().map(user_env::read);
+        let platform_env = platform_env.transpose()?.unwrap_or_default();
+        let mut variables = [
+            given(VariableSource::Machine, &user),
+            given(VariableSource::Project, &source.project.env),
+            given(VariableSource::PlatformEnv, &platform_env),
+            given(VariableSource::Option, &request.env),
+        ]
+        .concat();
         user.extend(source.project.env.clone());
-        if let Some(folder) = &request.platform_env {
-            user.extend(user_env::read(folder)?);
-        }
+        user.extend(platform_env);
         user.extend(request.env.clone());
         write_platform(&scratch.join("platform"), &user)?;
         let build_config = request
@@ -74,6 +82,8 @@ impl<'a> Context<'a> {
             .as_deref()
             .map(|folder| Delta::read(&folder.join("env"), Action::Default));
         let build_config = build_config.transpose()?.unwrap_or_default();
+        variables.extend(given_by_build_config(&build_config));
+        progress(Event::Variables(&variables));
         let host = Host::read()?;
         let target = environment::target(&host.target);
         let mut base = environment::base(&request.operator_env, site.home(), &target);

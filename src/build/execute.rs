@@ -10,7 +10,7 @@ use super::cache::Cache;
 use super::catalog::inside;
 use super::context::Context;
 use super::follow::Tail;
-use super::layers::{Layer, build_environment, collect, shown_to_later};
+use super::layers::{Layer, build_environment, collect, seen, shown_to_later};
 use super::restore::{Method, Restored, restore};
 use super::sbom::{Kept, Sboms, legacy_warning};
 use super::site::{Ended, Job, LAYERS, PLATFORM};
@@ -151,6 +151,10 @@ impl Line<'_> {
         warnings.extend(legacy_warning(folder, id, &bom)?);
         self.warn(warnings, progress);
         let layers = collected.layers;
+        progress(Event::Layers {
+            buildpack: id,
+            layers: &seen(cache, &layers),
+        });
         let shown = shown_to_later(context, cache, id, folder, &layers)?;
         self.earlier_layers.extend(shown);
         let environment = build_environment(cache, id, &layers)?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::BuildError;
 use super::cache::Cache;
 use super::context::Context;
+use super::explain::SeenLayer;
 use super::restore::Restored;
 use super::site::LAYERS;
 use super::tree::{Index, flatten, is_opaque, is_whiteout};
@@ -257,6 +258,17 @@ pub(super) fn build_environment(
     for_build
         .map(|(name, tree)| LayerEnv::read(&tree, &at.join(name.as_str())))
         .collect()
+}
+
+/// The same for those who ask what is in them.
+pub(super) fn seen(cache: &Cache, layers: &BTreeMap<LayerName, Layer>) -> Vec<SeenLayer> {
+    let seen = visible(cache, layers).into_iter();
+    seen.map(|(name, folder)| SeenLayer {
+        name: name.clone(),
+        types: layers[name].types,
+        folder,
+    })
+    .collect()
 }
 
 /// The layers with content that are for more than the cache, each one folder.

@@ -12,6 +12,7 @@ mod detect;
 mod environment;
 mod error;
 mod execute;
+pub mod explain;
 mod export;
 mod follow;
 mod git;
@@ -117,6 +118,7 @@ fn try_build(
     go_on(request)?;
     clock.lap("source");
     let detected = detect::detect(&context, progress)?;
+    progress(Event::Detected(&detected));
     let warnings = plan::notes(&detected, "warnings");
     tell_all(&warnings, progress);
     plan::refuse_problems(&detected)?;

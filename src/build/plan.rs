@@ -25,6 +25,7 @@ pub fn plan(
     let cache = Cache::open(request, progress)?;
     let context = Context::make(request, &source, &cache, progress)?;
     let detected = detect::detect(&context, progress)?;
+    progress(Event::Detected(&detected));
     let fetcher = artifacts::fetcher(request);
     let wanted = artifacts::of_plan(&detected.entries);
     let warnings = [

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Reference;
+use super::explain::{GivenVariable, SeenLayer};
 use super::secrets::Secrets;
 use crate::archive::Compression;
 use crate::buildpack::ExecEnv;
 use crate::buildpack::author::BuiltIn;
 use crate::buildpack::descriptor::Descriptor;
+use crate::buildpack::detection::Detected;
 use crate::buildpack::lint::Written;
 use crate::ident::{AppName, BuildpackId};
 use crate::layer::Env;
@@ -169,6 +171,17 @@ pub enum Event<'a> {
         failed: bool,
         /// Standard output and error.
         output: &'a [u8],
+    },
+    /// The variables of the operator's that buildpacks are given, in the order in which they are applied.
+    Variables(&'a [GivenVariable]),
+    /// A group takes the app.
+    Detected(&'a Detected),
+    /// The layers of a buildpack that has built, kept ones too, as later programs see them.
+    Layers {
+        /// Whose.
+        buildpack: &'a BuildpackId,
+        /// Those with content that are for more than the cache.
+        layers: &'a [SeenLayer],
     },
     /// An artifact is asked for.
     Fetching {

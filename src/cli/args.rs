@@ -127,6 +127,9 @@ pub(crate) struct BuildOptions {
     /// Build without network
     #[arg(long)]
     pub(crate) offline: bool,
+    /// Say also why: what each group of buildpacks said, and where environment, processes and layers came from
+    #[arg(long)]
+    pub(crate) explain: bool,
     /// `none` builds at the real paths of a machine that is thrown away afterwards
     #[arg(long, value_name = "HOW", default_value = "namespaces")]
     pub(crate) isolation: Isolation,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use slug::archive;
+use slug::build::explain::{Explainer, Explanation};
 use slug::build::{self, BuildError, BuiltLayer, Why};
 use slug::buildpacks;
 use slug::ident::AppName;
@@ -16,6 +17,7 @@ use slug::sys::cancel::Watch;
 use super::args::{Build, BuildOptions};
 use super::build_request::request;
 use super::build_talk::BuildTalk;
+use super::explain;
 use super::report::Failure;
 use super::secrets;
 use super::settings::Settings;
@@ -33,15 +35,15 @@ pub(crate) fn run(settings: &Settings, typed: &Build) -> Result<u8, Failure> {
     }
     let store = settings.open_store()?;
     let app = settings.app_of_dir(&dir)?;
-    let built = build(settings, &dir, &app, &store, &typed.options)?;
+    let (built, explanation) = build_explained(settings, &dir, &app, &store, &typed.options)?;
     if let Some(file) = &output {
         archive::export_archive(&store, &built.slug, file)?;
     }
-    settings
-        .ui
-        .answer(&json!({ "schema": 1, "app": app, "built": built }), |_| {
-            built.slug.to_string()
-        })?;
+    let mut answer = json!({ "schema": 1, "app": app, "built": built });
+    if let Some(explanation) = &explanation {
+        answer["explain"] = explain::json(explanation);
+    }
+    settings.ui.answer(&answer, |_| built.slug.to_string())?;
     Ok(0)
 }
 
@@ -72,6 +74,17 @@ pub(crate) fn build(
     store: &Store,
     options: &BuildOptions,
 ) -> Result<build::Built, Failure> {
+    build_explained(settings, dir, app, store, options).map(|(built, _)| built)
+}
+
+/// The same, and with `--explain` why it came to that, which is then on stderr too.
+fn build_explained(
+    settings: &Settings,
+    dir: &Path,
+    app: &AppName,
+    store: &Store,
+    options: &BuildOptions,
+) -> Result<(build::Built, Option<Explanation>), Failure> {
     let mut request = request(settings, dir, app, store, options)?;
     request.secrets = secrets::read(settings, &options.secret)?;
     for name in request.secrets.names() {
@@ -80,13 +93,27 @@ pub(crate) fn build(
     let watch = watch_signals()?;
     request.cancel = watch.cancel();
     let mut talk = BuildTalk::new(settings);
-    let built = build::build(&request, &mut |event| talk.hear(&event));
+    let mut explainer = Explainer::default();
+    let built = build::build(&request, &mut |event| {
+        if options.explain {
+            explainer.hear(&event);
+        }
+        talk.hear(&event);
+    });
+    let explanation = explainer.finish(built.as_ref().err());
     match built {
         Ok(built) => {
+            let explanation = options.explain.then_some(explanation);
+            if let Some(explanation) = &explanation {
+                talk.explain(&explain::text(explanation, &built.layers));
+            }
             talk.built(&built);
-            Ok(built)
+            Ok((built, explanation))
         }
         Err(error) => {
+            if options.explain {
+                talk.explain_failure(&explanation);
+            }
             let failure = Failure::from(error);
             Err(talk.failed(failure.each(|text| request.secrets.redacted(text))))
         }

@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use slug::build::explain::Explanation;
 use slug::build::{Built, Event};
 
+use super::explain;
 use super::report::Failure;
 use super::ui::Ui;
 
@@ -49,6 +51,11 @@ impl Events {
         for layer in &built.layers {
             tell("layer", json!({ "layer": layer }));
         }
+    }
+
+    pub(crate) fn explain(&mut self, explanation: &Explanation) {
+        self.end_lines();
+        tell("explain", json!({ "explain": explain::json(explanation) }));
     }
 
     pub(crate) fn failed(&mut self, failure: &Failure) {
@@ -141,6 +148,9 @@ fn tell_event(event: &Event<'_>) {
             json!({ "buildpack": buildpack, "version": version }),
         ),
         Event::Wrote { .. }
+        | Event::Variables(_)
+        | Event::Detected(_)
+        | Event::Layers { .. }
         | Event::Output { .. }
         | Event::Fetched { .. }
         | Event::Packing { .. } => return,

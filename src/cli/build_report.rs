@@ -1,7 +1,8 @@
 //! Words why a build ended without a slug.
 
+use slug::build::explain::closest;
 use slug::build::{BuildError, ClassicsMisplaced};
-use slug::buildpack::detection::{GroupVerdict, Verdict};
+use slug::buildpack::detection::{GroupVerdict, MemberVerdict, Verdict};
 use slug::buildpack::plan::{Conflict, TRIALS_MAX};
 use slug::layer::TomlError;
 
@@ -48,8 +49,8 @@ pub(crate) fn word(error: BuildError) -> Failure {
         BuildError::NothingFits(verdicts) => what
             .detail(groups(&verdicts))
             .hint("slug knows an app by requirements.txt, pyproject.toml, uv.lock, app.py, manage.py or a Procfile")
-            .hint("another buildpack can be named: `slug build --buildpack PATH`"),
-        BuildError::DetectFailed(verdicts) => what.detail(groups(&verdicts)).hint("what it said is above"),
+            .hint("another buildpack can be named: `slug build --buildpack PATH`; `--explain` says what each of a group said"),
+        BuildError::DetectFailed(verdicts) => what.detail(groups(&verdicts)).hint("what it said is above; `--explain` says what each buildpack of each group said"),
         BuildError::Problems(_) => what.hint("`slug plan` shows each decision, and the file and line that made it"),
         BuildError::Artifacts { missing } => {
             let tried = missing.iter().flat_map(|error| {
@@ -107,7 +108,7 @@ fn code(error: &BuildError) -> u8 {
     }
 }
 
-fn conflict_line(conflict: &Conflict) -> String {
+pub(crate) fn conflict_line(conflict: &Conflict) -> String {
     match conflict {
         Conflict::Requires { buildpack, name } => {
             format!("{buildpack} requires `{name}`, which nothing before it provides")
@@ -120,34 +121,57 @@ fn conflict_line(conflict: &Conflict) -> String {
     }
 }
 
-/// What each member of each group said.
+/// What a member said, in a few words.
+pub(crate) fn said(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Passed => "passed".to_owned(),
+        Verdict::Declined => "not for this app".to_owned(),
+        Verdict::Failed { exit, .. } => format!("failed with exit code {exit}"),
+        Verdict::Error(why) => why.clone(),
+        Verdict::OtherExecEnv => "meant for other execution environments".to_owned(),
+    }
+}
+
+/// A line for each group: why it does not take the app; and what failed programs said.
 fn groups(verdicts: &[GroupVerdict]) -> String {
+    let nearest = closest(verdicts).filter(|_| verdicts.len() > 1);
     let mut lines = Vec::new();
     for (number, group) in verdicts.iter().enumerate() {
-        lines.push(format!("group {}:", number + 1));
+        let near = if nearest == Some(number) {
+            ", which came closest"
+        } else {
+            ""
+        };
+        let why = reasons(group).join("; ");
+        lines.push(format!("group {}{near}: {why}", number + 1));
         for member in &group.members {
-            let said = match &member.verdict {
-                Verdict::Passed => "passed".to_owned(),
-                Verdict::Declined => "not for this app".to_owned(),
-                Verdict::Failed { exit, .. } => format!("failed with exit code {exit}"),
-                Verdict::Error(why) => why.clone(),
-                Verdict::OtherExecEnv => "meant for other execution environments".to_owned(),
-            };
-            lines.push(format!("  {}: {said}", member.buildpack));
             if let Verdict::Failed { tail, .. } = &member.verdict {
-                lines.extend(
-                    String::from_utf8_lossy(tail)
-                        .lines()
-                        .map(|line| format!("    {line}")),
-                );
+                let tail = String::from_utf8_lossy(tail);
+                lines.extend(tail.lines().map(|line| format!("  {line}")));
             }
         }
-        lines.extend(
-            group
-                .conflicts
-                .iter()
-                .map(|conflict| format!("  {}", conflict_line(conflict))),
-        );
     }
     lines.join("\n")
+}
+
+/// Why a group does not take the app: what does not fit, or who did not pass and had to.
+fn reasons(group: &GroupVerdict) -> Vec<String> {
+    let conflicts: Vec<String> = group.conflicts.iter().map(conflict_line).collect();
+    if !conflicts.is_empty() {
+        return conflicts;
+    }
+    let is_in_the_way = |member: &&MemberVerdict| {
+        !matches!(member.verdict, Verdict::Passed | Verdict::OtherExecEnv) && !member.optional
+    };
+    let told = |member: &MemberVerdict| format!("{}: {}", member.buildpack, said(&member.verdict));
+    let required: Vec<String> = group
+        .members
+        .iter()
+        .filter(is_in_the_way)
+        .map(told)
+        .collect();
+    if required.is_empty() {
+        return group.members.iter().map(told).collect(); // all optional, and none passed
+    }
+    required
 }

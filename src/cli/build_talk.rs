@@ -5,12 +5,14 @@ use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use slug::build::explain::Explanation;
 use slug::build::{Built, Event};
 use slug::sys::clock::Timestamp;
 
 use super::build::layer_line;
 use super::build_events::Events;
 use super::ci_marks::{Ci, Marks};
+use super::explain;
 use super::report::Failure;
 use super::settings::Settings;
 use super::ui::{Talk, Ui};
@@ -71,6 +73,23 @@ impl<'a> BuildTalk<'a> {
         self.end_bar();
         self.end_line();
         say_mark(&self.marks.end(Timestamp::now()));
+    }
+
+    /// `--explain`, where it is not part of the result.
+    pub(crate) fn explain_failure(&mut self, explanation: &Explanation) {
+        match &mut self.events {
+            Some(events) => events.explain(explanation),
+            None => self.explain(&explain::text(explanation, &[])),
+        }
+    }
+
+    /// `--explain`, for people: said even under `--quiet`.
+    pub(crate) fn explain(&mut self, text: &str) {
+        if self.events.is_none() {
+            self.end_bar();
+            self.end_line();
+            Ui::stderr(text);
+        }
     }
 
     /// The last words of a build that made a slug.
@@ -156,7 +175,12 @@ impl<'a> BuildTalk<'a> {
                 self.ui.talk_bytes(bytes);
                 self.at_line_start = self.ui.talk < Talk::Normal || bytes.ends_with(b"\n");
             }
-            Event::Wrote { .. } | Event::Fetched { .. } | Event::Packing { .. } => {}
+            Event::Wrote { .. }
+            | Event::Variables(_)
+            | Event::Detected(_)
+            | Event::Layers { .. }
+            | Event::Fetched { .. }
+            | Event::Packing { .. } => {}
         }
     }
 

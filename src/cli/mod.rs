@@ -16,6 +16,7 @@ mod control;
 mod diff;
 mod doctor;
 mod effects;
+mod explain;
 mod gc;
 mod inspect;
 mod logs;

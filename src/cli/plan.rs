@@ -1,12 +1,14 @@
 //! `slug plan`: what a build would do, each decision with the file and line that made it.
 
 use serde_json::json;
+use slug::build::explain::Explainer;
 use slug::build::{self, FoundEvidence, Planned};
 
 use super::args::Plan;
 use super::build::watch_signals;
 use super::build_request::request;
 use super::build_talk::BuildTalk;
+use super::explain;
 use super::report::{Failure, exit};
 use super::settings::Settings;
 use super::ui::Text;
@@ -19,16 +21,30 @@ pub(crate) fn run(settings: &Settings, typed: &Plan) -> Result<u8, Failure> {
     let watch = watch_signals()?;
     request.cancel = watch.cancel();
     let mut talk = BuildTalk::new(settings);
-    let planned = match build::plan(&request, &mut |event| talk.hear(&event)) {
+    let mut explainer = Explainer::default();
+    let planned = build::plan(&request, &mut |event| {
+        if typed.options.explain {
+            explainer.hear(&event);
+        }
+        talk.hear(&event);
+    });
+    let explanation = explainer.finish(planned.as_ref().err());
+    let planned = match planned {
         Ok(planned) => planned,
-        Err(error) => return Err(talk.failed(error.into())),
+        Err(error) => {
+            if typed.options.explain {
+                talk.explain_failure(&explanation);
+            }
+            return Err(talk.failed(error.into()));
+        }
     };
+    let mut answer = json!({ "schema": 1, "app": app, "plan": planned });
+    if typed.options.explain {
+        talk.explain(&explain::text(&explanation, &[]));
+        answer["explain"] = explain::json(&explanation);
+    }
     talk.end();
-    settings
-        .ui
-        .answer(&json!({ "schema": 1, "app": app, "plan": planned }), |_| {
-            text(&planned)
-        })?;
+    settings.ui.answer(&answer, |_| text(&planned))?;
     // The build would end so, too.
     Ok(if planned.problems.is_empty() {
         0

@@ -5,6 +5,8 @@
 //! trimmed, no encoding is assumed. Knows no order of layers but the one it is
 //! given.
 
+mod effects;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -19,6 +21,8 @@ use rustix::io::Errno;
 use crate::ident::ProcessType;
 use crate::sys::fs::read_regular;
 use crate::sys::{At as _, PathError};
+
+pub use effects::Effect;
 
 /// A whole environment.
 pub type Env = BTreeMap<OsString, OsString>;

@@ -21,6 +21,7 @@ mod contract_launch;
 mod contract_layers;
 mod contract_sbom;
 mod detect;
+mod explain;
 mod killed_build;
 mod lifecycle;
 mod lifecycle_launch;

@@ -9,6 +9,7 @@ use slug::workshop::{Bench, Outcome, Tried};
 
 use super::args::{Program, Run};
 use super::{lint, package, test};
+use crate::cli::build::watch_signals;
 use crate::cli::build_talk::BuildTalk;
 use crate::cli::report::{Failure, exit};
 use crate::cli::settings::Settings;
@@ -24,6 +25,8 @@ pub(crate) fn run(settings: &Settings, typed: &Run) -> Result<u8, Failure> {
         Program::Build => BuildpackProgram::Build,
     };
     request.shell = shell(typed, program);
+    let watch = watch_signals()?;
+    request.cancel = watch.cancel();
     let bench = Bench {
         buildpack: &buildpack,
         request,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use slug::build::{BuildRequest, Event};
+use slug::build::{BuildError, BuildRequest, Event};
 use slug::buildpack::descriptor::Descriptor;
 use slug::buildpack::lint::Severity;
 use slug::ident::{BadName, marked};
@@ -17,6 +17,7 @@ use slug::workshop::{self, Bench, Difference, Fixture, Tested, WorkshopError};
 use super::args::Test;
 use super::{lint, package};
 use crate::cli::args::BuildOptions;
+use crate::cli::build::watch_signals;
 use crate::cli::build_request::request;
 use crate::cli::build_talk::BuildTalk;
 use crate::cli::report::{Failure, exit};
@@ -28,9 +29,12 @@ pub(crate) fn run(settings: &Settings, typed: &Test) -> Result<u8, Failure> {
     let names = names(&dir, &typed.fixtures)?;
     package::make(settings, &dir)?;
     let buildpack = component(&dir)?;
+    let mut request = template(settings, &typed.build_options())?;
+    let watch = watch_signals()?;
+    request.cancel = watch.cancel();
     let bench = Bench {
         buildpack: &buildpack,
-        request: template(settings, &typed.build_options())?,
+        request,
     };
     let mut results = Vec::new();
     for name in &names {
@@ -120,7 +124,12 @@ fn run_one(
             talk.hear(event);
         }
     };
-    let outcome = bench.run(&fixture, &mut heard).map_err(Failure::from);
+    let outcome = match bench.run(&fixture, &mut heard) {
+        Err(error @ WorkshopError::Build(BuildError::Interrupted { .. })) => {
+            return Err(error.into());
+        }
+        outcome => outcome.map_err(Failure::from),
+    };
     talk.end();
     let mut result = RunFixture {
         name: name.to_owned(),

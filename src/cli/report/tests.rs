@@ -929,19 +929,17 @@ fn of_builds() {
             [exit 2]
 
             error: no buildpack fits this app
-              group 1:
-                slug/python: not for this app
+              group 1: slug/python: not for this app
             unchanged: no slug was made; the cache of earlier builds is as it was
             hint: slug knows an app by requirements.txt, pyproject.toml, uv.lock, app.py, manage.py or a Procfile
-            hint: another buildpack can be named: `slug build --buildpack PATH`
+            hint: another buildpack can be named: `slug build --buildpack PATH`; `--explain` says what each of a group said
             [exit 20]
 
             error: detection failed
-              group 1:
-                slug/python: failed with exit code 2
-                  cannot read
+              group 1: slug/python: failed with exit code 2
+                cannot read
             unchanged: no slug was made; the cache of earlier builds is as it was
-            hint: what it said is above
+            hint: what it said is above; `--explain` says what each buildpack of each group said
             [exit 21]
 
             error: two lock files
