@@ -43,6 +43,11 @@ fn the_spec_of_project_toml_is_true() {
 }
 
 #[test]
+fn the_spec_of_classic_buildpacks_is_true() {
+    check(Path::new("spec/classic.md"));
+}
+
+#[test]
 fn the_spec_of_exit_codes_is_true() {
     check(Path::new("spec/exit-codes.md"));
 }
