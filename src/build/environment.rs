@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::source::SOURCE_DATE_EPOCH;
 use crate::archive::Target;
-use crate::buildpack::descriptor::{Base, Distro};
+use crate::buildpack::target::{Base, Distro};
 use crate::layer::Env;
 
 /// Where programs are looked for, before any layer.

@@ -245,19 +245,29 @@ pub(super) fn shown_to_later(
     Ok(mounts)
 }
 
-/// What the layers do to the environment of later builds, in the order of their names (rule 41).
+/// What the layers do to the environment of later builds, in the order of their names (rule 41). A new one that is for
+/// launch alone is read too: what is wrong with it is told now, not when its process starts.
 pub(super) fn build_environment(
     cache: &Cache,
     buildpack: &BuildpackId,
     layers: &BTreeMap<LayerName, Layer>,
 ) -> Result<Vec<LayerEnv>, PathError> {
     let at = Path::new(LAYERS).join(buildpack.folder());
-    let for_build = visible(cache, layers)
-        .into_iter()
-        .filter(|(name, _)| layers[*name].types.build);
-    for_build
-        .map(|(name, tree)| LayerEnv::read(&tree, &at.join(name.as_str())))
-        .collect()
+    let mut environment = Vec::new();
+    for (name, tree) in visible(cache, layers) {
+        let (layer, at) = (&layers[name], at.join(name.as_str()));
+        let content = layer.content.as_ref();
+        let is_new = content.is_some_and(|content| content.change.is_some());
+        if !layer.types.build && !is_new {
+            continue;
+        }
+        let read = LayerEnv::read(&tree, &at);
+        let read = read.map_err(|error| error.seen_at(&tree, &at))?;
+        if layer.types.build {
+            environment.push(read);
+        }
+    }
+    Ok(environment)
 }
 
 /// The same for those who ask what is in them.

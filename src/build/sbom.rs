@@ -15,6 +15,7 @@ use crate::buildpack::descriptor::Descriptor;
 use crate::buildpack::sbom::{self, Sbom, SbomScope, SbomSubject};
 use crate::ident::{BuildpackId, LayerName};
 use crate::layer::LayerTypes;
+use crate::layer::metadata::ComesBack;
 use crate::sys::fs::{read_plain, write_unsynced};
 use crate::sys::{At as _, PathError};
 
@@ -24,8 +25,8 @@ const ROOT: &str = "sbom";
 /// The SBOMs of a whole build, as they are laid out.
 #[derive(Debug, Default)]
 pub(super) struct Sboms {
-    /// What lies in the slug at `/layers/sbom/launch`, by its path there.
-    launch: BTreeMap<PathBuf, Vec<u8>>,
+    /// The files that lie in the slug at `/layers/sbom/launch`, by their path there. Not their bytes: a large one has many.
+    launch: BTreeMap<PathBuf, PathBuf>,
     legacy: Vec<Value>,
 }
 
@@ -43,12 +44,13 @@ impl Sboms {
         let read = sbom::read(folder, buildpack, &types)?;
         let mut kept = Kept::default();
         for sbom in &read.sboms {
-            let bytes = sbom.read()?;
+            sbom.read()?; // what is no plain file is refused while its buildpack can be named
             if is_restored(sbom, &types) {
-                kept.0.insert(file_name(sbom), bytes.clone());
+                kept.0.insert(file_name(sbom), sbom.file.clone());
             }
             if sbom.scopes.contains(&SbomScope::Launch) {
-                self.launch.insert(sbom.place(&buildpack.id), bytes);
+                let place = sbom.place(&buildpack.id);
+                self.launch.insert(place, sbom.file.clone());
             }
         }
         self.legacy.extend(legacy_json(bom, buildpack));
@@ -57,28 +59,24 @@ impl Sboms {
 
     /// Writes what goes into the slug below `folder`; false if there is nothing.
     pub(super) fn write_launch(&self, folder: &Path) -> Result<bool, PathError> {
-        let legacy = (!self.legacy.is_empty()).then(|| {
-            (
-                PathBuf::from(LEGACY_FILE),
-                Value::from(self.legacy.clone()).to_string().into_bytes(),
-            )
-        });
-        let legacy = legacy.iter().map(|(place, bytes)| (place, bytes));
-        let mut is_any = false;
-        for (place, bytes) in self.launch.iter().chain(legacy) {
-            let file = folder.join(place);
-            let parent = file.parent().unwrap_or(folder);
+        for (place, file) in &self.launch {
+            let to = folder.join(place);
+            let parent = to.parent().unwrap_or(folder);
             fs::create_dir_all(parent).at("create the folder", parent)?;
-            write_unsynced(&file, bytes, 0o644)?;
-            is_any = true;
+            copy(file, &to)?;
         }
-        Ok(is_any)
+        if !self.legacy.is_empty() {
+            fs::create_dir_all(folder).at("create the folder", folder)?;
+            let text = Value::from(self.legacy.clone()).to_string();
+            write_unsynced(&folder.join(LEGACY_FILE), text.as_bytes(), 0o644)?;
+        }
+        Ok(!self.launch.is_empty() || !self.legacy.is_empty())
     }
 }
 
-/// The SBOMs of one buildpack's layers that come back at its next build, by the names of their files.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Kept(BTreeMap<String, Vec<u8>>);
+/// The SBOMs of one buildpack's layers that come back at its next build: their files by name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kept(BTreeMap<String, PathBuf>);
 
 impl Kept {
     /// Puts them into a root of the cache, into the last build's if it has the same; and whether the root is new.
@@ -94,16 +92,28 @@ impl Kept {
         let before = cache.state.buildpacks.get(buildpack);
         let before = before.and_then(|before| before.sboms.clone());
         if let Some(root) = before
-            && Self::read(&cache.root(&root))? == *self
+            && self.is_same_as(&Self::read(&cache.root(&root))?)?
         {
             return Ok((Some(root), false));
         }
         let folder = scratch.join("kept-sboms").join(buildpack.folder());
         fs::create_dir_all(&folder).at("create the folder", &folder)?;
-        for (name, bytes) in &self.0 {
-            write_unsynced(&folder.join(name), bytes, 0o644)?;
+        for (name, file) in &self.0 {
+            copy(file, &folder.join(name))?;
         }
         Ok((Some(cache.adopt(&folder, ROOT)?), true))
+    }
+
+    fn is_same_as(&self, other: &Self) -> Result<bool, PathError> {
+        if !self.0.keys().eq(other.0.keys()) {
+            return Ok(false);
+        }
+        for (one, other) in self.0.values().zip(other.0.values()) {
+            if bytes_of(one)? != bytes_of(other)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What a root holds; nothing if somebody removed it.
@@ -115,8 +125,8 @@ impl Kept {
         }
         for entry in fs::read_dir(&folder).at("read", &folder)? {
             let entry = entry.at("read", &folder)?;
-            let bytes = read_plain(&entry.path(), sbom::SBOM_BYTES_MAX)?.unwrap_or_default();
-            kept.insert(entry.file_name().to_string_lossy().into_owned(), bytes);
+            let name = entry.file_name().to_string_lossy().into_owned();
+            kept.insert(name, entry.path());
         }
         Ok(Self(kept))
     }
@@ -132,13 +142,21 @@ pub(super) fn restore<'a>(
     let mut files = Vec::new();
     for layer in layers {
         let prefix = format!("{layer}.sbom.");
-        for (name, bytes) in kept.iter().filter(|(name, _)| name.starts_with(&prefix)) {
+        for (name, from) in kept.iter().filter(|(name, _)| name.starts_with(&prefix)) {
             let file = to.join(name);
-            write_unsynced(&file, bytes, 0o644)?;
+            copy(from, &file)?;
             files.push(file);
         }
     }
     Ok(files)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), PathError> {
+    write_unsynced(to, &bytes_of(from)?, 0o644)
+}
+
+fn bytes_of(file: &Path) -> Result<Vec<u8>, PathError> {
+    Ok(read_plain(file, sbom::SBOM_BYTES_MAX)?.unwrap_or_default())
 }
 
 /// What is restored of a layer brings its SBOM along: a cached one's, and a launch-only one's.
@@ -147,7 +165,7 @@ fn is_restored(sbom: &Sbom, layers: &BTreeMap<LayerName, LayerTypes>) -> bool {
         return false;
     };
     let types = layers.get(name);
-    types.is_some_and(|types| types.cache || (types.launch && !types.build))
+    types.is_some_and(|types| types.comes_back() != ComesBack::Not)
 }
 
 fn file_name(sbom: &Sbom) -> String {

@@ -2,7 +2,6 @@
 //! are, and with the differences between specification and lifecycle taken as
 //! lifecycle takes them.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -12,6 +11,7 @@ use toml::Spanned;
 use super::api::{Api, BadApi};
 use super::exec_env::ExecEnv;
 use super::order::Group;
+use super::target::{Base, Stack, TargetPattern, inferred_targets};
 use crate::ident::BuildpackId;
 use crate::layer::TomlError;
 use crate::layer::toml_file;
@@ -41,47 +41,6 @@ pub struct Descriptor {
     pub order: Vec<Group>,
     /// `[metadata.slug] host-programs`: programs of the host that it may fall back to, such as `python3.*`.
     pub host_programs: Vec<String>,
-}
-
-/// What a buildpack asks of a system; what it leaves out does not matter to it (rule 6).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct TargetPattern {
-    /// `linux`.
-    #[serde(default)]
-    pub os: String,
-    /// `amd64`.
-    #[serde(default)]
-    pub arch: String,
-    /// `v8`; the specification writes `variant`, lifecycle reads `arch-variant`.
-    #[serde(default, alias = "arch-variant")]
-    pub variant: String,
-    /// If there are any, the system must be one of them.
-    #[serde(default)]
-    pub distros: Vec<Distro>,
-}
-
-/// A distribution.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Distro {
-    /// `ID` of os-release.
-    #[serde(default)]
-    pub name: String,
-    /// `VERSION_ID` of os-release.
-    #[serde(default)]
-    pub version: String,
-}
-
-/// The system that is built for; what is not known is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Base {
-    /// `linux`.
-    pub os: String,
-    /// `amd64`.
-    pub arch: String,
-    /// `v8`.
-    pub variant: String,
-    /// Its distribution.
-    pub distro: Distro,
 }
 
 /// Why a folder is no buildpack.
@@ -136,11 +95,6 @@ struct RawBuildpack {
     exec_env: Vec<toml::Value>,
     #[serde(rename = "sbom-formats", default)]
     sbom_formats: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Stack {
-    id: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -263,119 +217,6 @@ impl Descriptor {
     }
 }
 
-impl TargetPattern {
-    fn matches(&self, base: &Base) -> bool {
-        let Self {
-            os,
-            arch,
-            variant,
-            distros,
-        } = self;
-        let fits =
-            |wanted: &str, given: &str| wanted.is_empty() || given.is_empty() || wanted == given;
-        let distro_fits = |distro: &Distro| {
-            !base.distro.name.is_empty()
-                && fits(&distro.name, &base.distro.name)
-                && fits(&distro.version, &base.distro.version)
-        };
-        fits(os, &base.os)
-            && fits(arch, &base.arch)
-            && fits(variant, &base.variant)
-            && (distros.is_empty() || distros.iter().any(distro_fits))
-    }
-}
-
-impl fmt::Display for TargetPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            os,
-            arch,
-            variant,
-            distros,
-        } = self;
-        let parts = [os, arch, variant]
-            .into_iter()
-            .filter(|part| !part.is_empty());
-        f.write_str(&parts.map(String::as_str).collect::<Vec<_>>().join("/"))?;
-        for (number, distro) in distros.iter().enumerate() {
-            write!(f, "{}{distro}", if number == 0 { " " } else { ", " })?;
-        }
-        Ok(())
-    }
-}
-
-impl Base {
-    /// The stack that buildpacks of before targets know a system by: that of the builders of its time for an Ubuntu with a
-    /// long support, else its own name. None where the system is not known.
-    pub fn stack_id(&self) -> Option<String> {
-        let Distro { name, version } = &self.distro;
-        let known = match (name.as_str(), version.as_str()) {
-            ("", _) => return None,
-            ("ubuntu", "18.04") => Some("bionic"),
-            ("ubuntu", "20.04") => Some("focal"),
-            ("ubuntu", "22.04") => Some("jammy"),
-            ("ubuntu", "24.04") => Some("noble"),
-            _ => None,
-        };
-        let own = || {
-            [name.as_str(), version]
-                .join("-")
-                .trim_end_matches('-')
-                .to_owned()
-        };
-        Some(known.map_or_else(own, |codename| format!("io.buildpacks.stacks.{codename}")))
-    }
-}
-
-impl fmt::Display for Base {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            os,
-            arch,
-            variant: _,
-            distro,
-        } = self;
-        write!(f, "{os}/{arch} {distro}")
-    }
-}
-
-impl fmt::Display for Distro {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, version } = self;
-        write!(
-            f,
-            "{name}{}{version}",
-            if version.is_empty() { "" } else { " " }
-        )
-    }
-}
-
-/// Rule 7: one old stack stands for a system; anything else with a `bin/build` is for Linux.
-fn inferred_targets(api: Api, stacks: &[Stack]) -> Vec<TargetPattern> {
-    const BIONIC: &str = "io.buildpacks.stacks.bionic";
-    let bionic =
-        stacks.iter().any(|stack| stack.id == BIONIC) && (api.has_targets() || stacks.len() == 1);
-    let linux = TargetPattern {
-        os: "linux".to_owned(),
-        ..TargetPattern::default()
-    };
-    if stacks.iter().any(|stack| stack.id == "*") {
-        return Vec::new();
-    }
-    if !bionic {
-        return vec![linux];
-    }
-    let distro = Distro {
-        name: "ubuntu".to_owned(),
-        version: "18.04".to_owned(),
-    };
-    vec![TargetPattern {
-        arch: "amd64".to_owned(),
-        distros: vec![distro],
-        ..linux
-    }]
-}
-
 /// The specification writes tables with a name, lifecycle and pack write strings.
 fn exec_env_name(value: &toml::Value) -> Option<String> {
     let name = value
@@ -387,6 +228,7 @@ fn exec_env_name(value: &toml::Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::buildpack::target::Distro;
 
     fn parse(text: &str) -> Result<Descriptor, DescriptorError> {
         let folder = tempfile::tempdir().unwrap();

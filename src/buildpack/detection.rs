@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use super::descriptor::{Base, Descriptor};
+use super::descriptor::Descriptor;
 use super::exec_env::ExecEnv;
 use super::order::Component;
 use super::plan::{BuildPlan, Candidate, Conflict, Entry, resolve};
+use super::target::Base;
 use crate::ident::BuildpackId;
 use crate::layer::TomlError;
 

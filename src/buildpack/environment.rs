@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::Api;
 use super::ExecEnv;
-use super::descriptor::{Base, Descriptor};
+use super::descriptor::Descriptor;
+use super::target::Base;
 use crate::layer::Env;
 use crate::layer::env::{Delta, apply_user};
 
@@ -105,7 +106,7 @@ mod tests {
     use std::ffi::OsStr;
 
     use super::*;
-    use crate::buildpack::descriptor::Distro;
+    use crate::buildpack::target::Distro;
 
     const PATH: &str = "/usr/bin:/bin";
 

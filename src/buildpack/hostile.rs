@@ -5,10 +5,11 @@ use std::path::Path;
 
 use super::Api;
 use super::build_toml::BuildToml;
-use super::descriptor::{Base, Descriptor};
+use super::descriptor::Descriptor;
 use super::launch::{Launch, Launched};
 use super::plan::{BuildPlan, BuildpackPlan, Candidate, Remaining, resolve};
 use super::store_toml::StoreToml;
+use super::target::Base;
 use crate::fuzz::{all_fit_for_a_terminal, fit_for_a_terminal, fuzz};
 use crate::layer::toml_file;
 

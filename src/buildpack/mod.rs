@@ -21,6 +21,7 @@ pub mod plan;
 pub mod sbom;
 pub mod shell;
 pub mod store_toml;
+pub mod target;
 
 pub use api::Api;
 pub use exec_env::ExecEnv;

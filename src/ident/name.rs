@@ -91,12 +91,13 @@ name!(
     /// The name of a layer; `build`, `launch` and `store` are the contract's own files.
     LayerName,
     "the name of a layer",
-    "a file name of at most 200 bytes, none of build, launch, store",
+    "a file name of text without a newline, at most 200 bytes, none of build, launch, store",
     |text| {
         !text.is_empty()
             && text.len() <= 200
             && !["build", "launch", "store", ".", ".."].contains(&text)
-            && !text.contains(['/', '\0', '\n'])
+            // The last stands for bytes that are no text: the folder would not be found by this name.
+            && !text.contains(['/', '\0', '\n', '\u{fffd}'])
     }
 );
 

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::console::Console;
 use super::failed::{FAILED, Failed, not_there, unreadable};
-use crate::buildpack::descriptor::{Base, Descriptor, Distro};
+use crate::buildpack::descriptor::Descriptor;
 use crate::buildpack::order::{Group, Member};
 use crate::buildpack::plan::{Entry, Require};
+use crate::buildpack::target::{Base, Distro};
 use crate::ident::BuildpackId;
 use crate::layer::TomlError;
 use crate::layer::toml_file;

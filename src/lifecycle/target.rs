@@ -5,7 +5,7 @@ use super::console::Console;
 use super::failed::{FAILED, Failed};
 use super::files::AnalyzedToml;
 use crate::archive::host_target;
-use crate::buildpack::descriptor::{Base, Distro};
+use crate::buildpack::target::{Base, Distro};
 
 /// Fills in what analyzed.toml leaves out, as lifecycle does: only if it names no distribution.
 pub(super) fn target(analyzed: &AnalyzedToml, console: &mut Console<'_>) -> Result<Base, Failed> {

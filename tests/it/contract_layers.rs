@@ -51,7 +51,6 @@ fn rule_33_what_is_no_plain_text_file_is_refused_and_never_followed() {
             "a link stands where a file was expected",
         ),
         ("mkfifo \"$1/l.toml\"", "not a regular file"),
-        ("mkdir \"$1/l.toml\"", "not a regular file"),
         (
             "head -c 5000000 /dev/zero | tr '\\0' '#' > \"$1/l.toml\"",
             "larger than",
@@ -108,6 +107,40 @@ fn rule_32_a_layer_for_nothing_is_seen_by_nobody_and_does_not_come_back() {
         let built = build(&world, &["one", "two"]);
         assert_eq!(layers(&built).len(), 1, "the app's alone: {built}");
     }
+}
+
+#[test]
+fn rule_34_a_layer_whose_name_is_no_text_is_refused() {
+    let world = world();
+    let build = r#"printf '[types]\nlaunch = true\n' > "$1/$(printf '\377').toml""#;
+    buildpack(&world, "one", TAKE_ALL, build);
+    world
+        .slug(&arguments(&["one"]))
+        .code(1)
+        .says("a name that cannot be");
+}
+
+#[test]
+fn rule_44_a_launch_layer_with_a_wrong_environment_is_refused_at_the_build() {
+    let world = world();
+    let links_out = r#"
+        mkdir -p "$1/l/env.launch"; ln -s /etc/passwd "$1/l/env.launch/A"
+        printf '[types]\nlaunch = true\n' > "$1/l.toml""#;
+    buildpack(&world, "one", TAKE_ALL, links_out);
+    world
+        .slug(&arguments(&["one"]))
+        .code(1)
+        .says("`/layers/test_one/l/env.launch/A`")
+        .says("out of the layer");
+    let nul = r#"
+        mkdir -p "$1/l/env.launch/web"; printf 'a\0b' > "$1/l/env.launch/web/A"
+        printf '[types]\nlaunch = true\n' > "$1/l.toml""#;
+    buildpack(&world, "one", TAKE_ALL, nul);
+    world
+        .slug(&arguments(&["one"]))
+        .code(1)
+        .says("`/layers/test_one/l/env.launch/web/A`")
+        .says("NUL");
 }
 
 #[test]

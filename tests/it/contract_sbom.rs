@@ -209,6 +209,33 @@ fn rule_39_what_is_not_declared_is_refused_by_its_path() {
 }
 
 #[test]
+fn rule_39_what_is_no_plain_file_is_refused_by_its_path() {
+    let world = world();
+    for (script, said) in [
+        (
+            "ln -s /etc/passwd \"$1/launch.sbom.cdx.json\"",
+            "a link stands where a file was expected",
+        ),
+        ("mkfifo \"$1/launch.sbom.cdx.json\"", "not a regular file"),
+        (
+            "head -c 67108865 /dev/zero > \"$1/launch.sbom.cdx.json\"",
+            "larger than 67108864 bytes",
+        ),
+    ] {
+        buildpack_of(&world, "one", &declaring(CYCLONE), TAKE_ALL, script);
+        world
+            .slug(&arguments(&["one"]))
+            .code(1)
+            .says("/layers/test_one/launch.sbom.cdx.json")
+            .says(said);
+    }
+    let others =
+        "mkdir \"$1/launch.sbom.cdx.json\"; echo '{}' > \"$1/$(printf '\\377').sbom.cdx.json\"";
+    buildpack_of(&world, "one", &declaring(CYCLONE), TAKE_ALL, others);
+    world.slug(&arguments(&["one"])).code(0).says("is ignored");
+}
+
+#[test]
 fn rule_39_legacy_tables_become_one_file_with_a_warning_unless_there_are_sboms() {
     let world = world();
     let bom =
