@@ -43,6 +43,9 @@ fn command(args: &[OsString]) -> ExitCode {
     let Some((name, args)) = args.split_first() else {
         return ExitCode::from(lifecycle::no_such_phase(OsStr::new(""), &mut io::stdout()));
     };
+    if name == "-version" {
+        return ExitCode::from(lifecycle::version(&mut io::stdout()));
+    }
     if name == "launch" {
         return launch(OsStr::new("launcher"), args);
     }

@@ -149,7 +149,7 @@ fn order(inputs: &Inputs, console: &mut Console<'_>) -> Result<Vec<Group>, Faile
     }
     let system = System::read(&inputs.system, console);
     let system = system.map_err(|why| initialize(format!("reading system: {why}")))?;
-    Ok(system.around(order))
+    Ok(system.around(order, console))
 }
 
 fn run_at_once(inputs: &Inputs, environment: &Environment, buildpacks: &[&Descriptor]) -> Vec<Ran> {

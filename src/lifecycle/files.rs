@@ -184,7 +184,7 @@ impl System {
     }
 
     /// Puts the buildpacks around each group that has not the same id already (rule 21).
-    pub(super) fn around(&self, order: Vec<Group>) -> Vec<Group> {
+    pub(super) fn around(&self, order: Vec<Group>, console: &mut Console<'_>) -> Vec<Group> {
         let missing = |buildpacks: &SystemBuildpacks, group: &Group| -> Vec<Member> {
             let is_there = |id: &BuildpackId| group.members.iter().any(|member| member.id == *id);
             let missing = buildpacks
@@ -202,6 +202,12 @@ impl System {
         };
         let wrapped = order.into_iter().map(|group| {
             let (pre, post) = (missing(&self.pre, &group), missing(&self.post, &group));
+            for (doing, added) in [("Prepending", &pre), ("Appending", &post)] {
+                if !added.is_empty() {
+                    let count = added.len();
+                    console.debug(&format!("{doing} {count} system buildpack(s) to group"));
+                }
+            }
             Group {
                 members: [pre, group.members, post].concat(),
             }
@@ -374,7 +380,10 @@ mod tests {
             "[[order]]\n[[order.group]]\nid = \"a\"\n[[order]]\n[[order.group]]\nid = \"post\"\nversion = \"2\"\noptional = true\n",
         )
         .unwrap();
-        let wrapped = system.system.around(order.order);
+        let mut out = Vec::new();
+        let wrapped = system
+            .system
+            .around(order.order, &mut Console::new(&mut out));
         let shown: Vec<Vec<String>> = wrapped
             .iter()
             .map(|group| {

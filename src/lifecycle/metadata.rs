@@ -28,7 +28,8 @@ pub(super) struct MetadataToml {
     extensions: Vec<toml::Table>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     labels: Vec<Label>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Written also if there are none, as lifecycle does: the file is never empty.
+    #[serde(default)]
     pub(super) processes: Vec<MetadataProcess>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     slices: Vec<Slice>,
@@ -151,5 +152,42 @@ impl MetadataToml {
                 .collect(),
             slices,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_processes_reads_as_it_was_written() {
+        let member = GroupMember {
+            id: "a".parse().unwrap(),
+            version: "1".to_owned(),
+            api: "0.10".to_owned(),
+            homepage: None,
+        };
+        let written = MetadataToml::of(
+            vec![member],
+            Vec::new(),
+            Launched::default(),
+            PlatformApi::minor(15),
+        );
+        let text = toml::to_string(&written).unwrap();
+        assert!(text.contains("processes = []"), "{text}");
+        let read: MetadataToml = toml::from_str(&text).unwrap();
+        assert_eq!((read.buildpacks.len(), read.processes.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_command_is_a_string_or_a_list() {
+        let check = |command: &str| {
+            let text = format!("[[processes]]\ntype = \"web\"\ncommand = {command}\n");
+            let read = toml::from_str::<MetadataToml>(&text);
+            read.map(|read| read.processes[0].command.as_slice().join("|"))
+        };
+        assert_eq!(check("\"a b\"").unwrap(), "a b");
+        assert_eq!(check("[\"a\", \"b\"]").unwrap(), "a|b");
+        assert!(check("1").is_err() && check("[1]").is_err());
     }
 }

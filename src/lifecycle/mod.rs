@@ -100,6 +100,13 @@ pub fn run(phase: Phase, call: &Call, out: &mut dyn Write) -> u8 {
     console.answer(outcome)
 }
 
+/// Says which version this is; gives lifecycle's exit code.
+pub fn version(out: &mut dyn Write) -> u8 {
+    let mut console = Console::new(out);
+    console.info(env!("CARGO_PKG_VERSION"));
+    console.answer(Ok(()))
+}
+
 /// Says that there is no such phase; gives lifecycle's exit code.
 pub fn no_such_phase(name: &OsStr, out: &mut dyn Write) -> u8 {
     let mut console = Console::new(out);

@@ -285,7 +285,7 @@ fn files_of_a_build_that_are_not_there_are_named() {
     cnb.build(&[]).code(1).says(&missing("plan"));
     cnb.write("layers/plan.toml", "");
     cnb.build(&[]).code(0);
-    assert_eq!(cnb.read("layers/config/metadata.toml"), "");
+    assert_eq!(cnb.read("layers/config/metadata.toml"), "processes = []\n");
     cnb.write(
         "layers/group.toml",
         "I am a group.toml file which not correct",
