@@ -14,6 +14,7 @@ use super::site::{LAYERS, PLATFORM, SLUG, Site};
 use super::source::Source;
 use super::{BuildError, BuildRequest, Event, machine};
 use crate::archive::{AppFolder, Host};
+use crate::buildpack::classic;
 use crate::buildpack::descriptor::Descriptor;
 use crate::buildpack::environment::Environment;
 use crate::layer::Env;
@@ -22,6 +23,10 @@ use crate::layer::user_env;
 use crate::sys::fs::write_unsynced;
 use crate::sys::sandbox::{Mount, Network};
 use crate::sys::{At as _, PathError};
+
+/// What the machine has installed and from where, which classic buildpacks read to install more below the app
+/// (heroku-buildpack-apt). What only root may read of it stays so.
+const PACKAGES: [&str; 2] = ["/etc/apt", "/var/lib/dpkg"];
 
 /// Everything that stays the same during a build.
 #[derive(Debug)]
@@ -142,6 +147,14 @@ impl<'a> Context<'a> {
         ];
         if self.catalog.is_built_in(buildpack) {
             sees.push(bind(&self.request.program, Path::new(SLUG)));
+        }
+        if buildpack.id.as_str() == classic::ID {
+            let system = PACKAGES.map(Path::new).into_iter();
+            sees.extend(
+                system
+                    .filter(|path| path.is_dir())
+                    .map(|path| bind(path, path)),
+            );
         }
         let request = self.request;
         let prefixes = prefixes(
