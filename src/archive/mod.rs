@@ -34,6 +34,7 @@ mod tar_header;
 mod target;
 mod unpack;
 mod walk;
+mod write_package;
 
 pub use base::{BaseMismatch, BaseNeeds, ElfFacts, check_base};
 pub use error::{ArchiveError, BadImage, Refusal, Unpackable};
@@ -49,3 +50,4 @@ pub use package::Package;
 pub use slug::{LayerKind, Slug, SlugBuildpack, SlugProcess};
 pub use target::{Target, host_target};
 pub use unpack::unpack;
+pub use write_package::write_package;

@@ -34,7 +34,7 @@ const LAYOUT_FILE: &str = "oci-layout";
 const DOCKER_MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_INDEX_TYPE: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 /// The label that names the main buildpack.
-const PACKAGE_LABEL: &str = "io.buildpacks.buildpackage.metadata";
+pub(super) const PACKAGE_LABEL: &str = "io.buildpacks.buildpackage.metadata";
 /// The label that an extension's image has instead.
 const EXTENSION_LABEL: &str = "io.buildpacks.extension.layers";
 /// One read of a blob.

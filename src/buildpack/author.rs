@@ -6,6 +6,8 @@
 //! `slug plan`) goes through the build plan and `/platform`, so a stranger can
 //! use it too, and a platform that knows none of it still runs a built-in.
 
+mod artifacts;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::ffi::OsString;
@@ -279,14 +281,20 @@ impl BuildContext {
         }
     }
 
-    /// The file of the artifact that the platform has fetched, and the source that it is of.
+    /// The file of the artifact that the platform has fetched, or where it fetches none, this buildpack; and the
+    /// source that it is of.
     pub fn artifact<'a>(&self, artifact: &'a Artifact) -> Option<(PathBuf, &'a Source)> {
-        let folder = self.platform.join("artifacts");
-        artifact
-            .sources
-            .iter()
-            .map(|source| (folder.join(source.sha256.hex()), source))
-            .find(|(path, _)| path.is_file())
+        let folders = [
+            self.platform.join("artifacts"),
+            self.layers.join(artifacts::LAYER),
+        ];
+        let files = artifact.sources.iter().flat_map(|source| {
+            let name = source.sha256.hex();
+            folders
+                .iter()
+                .map(move |folder| (folder.join(&name), source))
+        });
+        files.into_iter().find(|(path, _)| path.is_file())
     }
 
     /// A variable of the environment, if it is set and UTF-8.
@@ -582,6 +590,7 @@ fn build(built_in: &BuiltIn, context: &BuildContext) -> Result<ExitCode, Failure
     if !context.plan.problems.is_empty() {
         return Err(Failure(context.plan.problems.join("\n\n")));
     }
+    artifacts::provide(context)?;
     (built_in.build)(context).map(|()| ExitCode::SUCCESS)
 }
 

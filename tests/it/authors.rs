@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use expect_test::expect;
 
-use crate::support::buildpack::{TAKE_ALL, buildpack};
+use crate::support::buildpack::{TAKE_ALL, build, buildpack};
 use crate::support::world::World;
 
 /// Runs the test as both kinds of user.
@@ -397,4 +397,55 @@ fn a_shell_has_the_mounts_and_the_environment_of_the_program() {
             .code(51)
             .says_not("in /workspace");
     });
+}
+
+#[test]
+fn an_exported_built_in_is_a_buildpack_like_any_other() {
+    as_both(|world| {
+        world.app("app", &[("Procfile", "web: sh run.sh\n"), ("run.sh", "")]);
+        world
+            .slug(&["buildpack", "export", "procfile", "out"])
+            .code(0);
+        world
+            .slug(&["buildpack", "lint", "out"])
+            .code(0)
+            .says("nothing is wrong");
+        let built = build(world, &["out"]);
+        assert_eq!(built["processes"][0]["type"], "web");
+        // Without the platform's own, as another platform runs it.
+        let plan = world.write("plan.toml", "");
+        fs::create_dir(world.path("platform")).unwrap();
+        let detect = world.path("out/bin/detect");
+        let detected = world
+            .program(
+                detect.to_str().unwrap(),
+                &[
+                    world.path("platform").to_str().unwrap(),
+                    plan.to_str().unwrap(),
+                ],
+            )
+            .dir(world.path("app"))
+            .run();
+        detected.code(0);
+        assert!(fs::read_to_string(&plan).unwrap().contains("procfile"));
+        world
+            .slug(&["buildpack", "export", "procfile", "out"])
+            .code(2)
+            .says("not an empty folder");
+        world
+            .slug(&["buildpack", "export", "cobol", "other"])
+            .code(2)
+            .says("slug/python");
+    });
+}
+
+#[test]
+fn an_exported_buildpackage_is_built_with() {
+    let world = World::new();
+    world.app("app", &[("Procfile", "web: sh run.sh\n"), ("run.sh", "")]);
+    world
+        .slug(&["buildpack", "export", "slug/procfile", "procfile.cnb"])
+        .code(0);
+    let built = build(&world, &["procfile.cnb"]);
+    assert_eq!(built["processes"][0]["type"], "web");
 }

@@ -23,6 +23,18 @@ pub(crate) enum BuildpackCommand {
     Test(Test),
     /// Run bin/detect or bin/build on one app, and show what it made; a shell where it failed
     Run(Run),
+    /// Write a built-in buildpack as a folder, or a `.cnb` file, that other platforms run
+    Export(Export),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Its id, or the last part of it: `python`
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// The folder, or a file whose name ends in `.cnb`
+    #[arg(value_name = "DIR|FILE.cnb")]
+    pub(crate) to: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! `slug buildpack`: for those who write buildpacks.
 
 pub(crate) mod args;
+mod export;
 mod lint;
 mod new;
 mod package;
@@ -18,5 +19,6 @@ pub(crate) fn dispatch(settings: &Settings, typed: &Buildpack) -> Result<u8, Fai
         BuildpackCommand::Lint(typed) => lint::run(settings, typed),
         BuildpackCommand::Test(typed) => test::run(settings, typed),
         BuildpackCommand::Run(typed) => run::run(settings, typed),
+        BuildpackCommand::Export(typed) => export::run(settings, typed),
     }
 }

@@ -94,7 +94,7 @@ fn name_of(id: &BuildpackId) -> &str {
     id.rsplit_once('/').map_or(id, |(_, name)| name)
 }
 
-fn refuse_taken(dir: &Path) -> Result<(), Failure> {
+pub(super) fn refuse_taken(dir: &Path) -> Result<(), Failure> {
     let is_free = match fs::read_dir(dir) {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,
@@ -105,7 +105,7 @@ fn refuse_taken(dir: &Path) -> Result<(), Failure> {
     Err(
         Failure::usage(format!("`{}` is not an empty folder", dir.display()))
             .unchanged("nothing was written")
-            .hint("name another folder: `slug buildpack new ID DIR`"),
+            .hint("name another folder"),
     )
 }
 
