@@ -12,6 +12,7 @@ use super::explain::{VariableSource, given, given_by_build_config};
 use super::host_programs::prefixes;
 use super::site::{LAYERS, PLATFORM, SLUG, Site};
 use super::source::Source;
+use super::workspace::Copied;
 use super::{BuildError, BuildRequest, Event, machine};
 use crate::archive::{AppFolder, Host};
 use crate::buildpack::classic;
@@ -45,6 +46,8 @@ pub(super) struct Context<'a> {
     pub(super) scratch: PathBuf,
     /// The app, on this machine.
     pub(super) workspace: PathBuf,
+    /// What the app was when it was copied there.
+    pub(super) app: Copied,
     /// Files and folders of the operator's that the settings name, and where they are seen.
     settings: Vec<Mount>,
 }
@@ -62,7 +65,7 @@ impl<'a> Context<'a> {
         let site = Site::open(request, catalog.app_folder())?;
         let workspace = site.workspace(&scratch);
         site.make_writable(&workspace)?;
-        source.copy_to(&workspace, site.uid)?;
+        let app = source.copy_to(&workspace, site.uid, &scratch)?;
         let machine = machine::settings(&request.operator_env, request.home.as_deref());
         let mut user: Env = machine
             .env
@@ -113,6 +116,7 @@ impl<'a> Context<'a> {
             host,
             scratch,
             workspace,
+            app,
             settings,
         })
     }

@@ -17,7 +17,7 @@ use super::sbom::Sboms;
 use super::site::LAYERS;
 use super::slices::split;
 use super::source::Source;
-use super::state::{BuildpackState, LayerState, State};
+use super::state::{AppState, BuildpackState, LayerState, State};
 use super::{BuildError, Event};
 use crate::archive::{
     BaseNeeds, DroppedAttributes, ElfFacts, LayerBlob, LayerKind, Modes, Packed, Slug,
@@ -43,8 +43,8 @@ pub(super) struct Exported {
     pub(super) report: Vec<BuiltLayer>,
     /// The blobs of the launch layers, for the next build.
     packed: BTreeMap<(BuildpackId, LayerName), Packed>,
-    /// The tar of the app without its slices.
-    pub(super) app: Digest,
+    /// The app without its slices.
+    pub(super) app: AppState,
     /// The tar of the SBOMs; none if there are none.
     pub(super) sbom: Option<Digest>,
     /// What the user should know.
@@ -254,37 +254,59 @@ impl Exporter<'_> {
         }
     }
 
-    /// The app's slices and the rest of it; the digest of the rest.
-    fn add_app(&mut self, launched: &Launched) -> Result<Digest, BuildError> {
-        let slices = split(
-            &self.context.workspace,
-            &launched.slices,
-            &self.context.scratch.join("slices"),
-        )?;
-        let count = slices.len();
-        let trees = slices.into_iter().chain([self.context.workspace.clone()]);
-        let mut last = None;
-        for (number, from) in trees.enumerate() {
-            let name = if number == count {
-                "app".to_owned()
-            } else {
-                format!("slice {}", number + 1)
-            };
-            let tree = Tree {
-                from,
-                to: self.context.site.app.path().to_owned(),
-                modes: Modes::Normalized,
-            };
-            let packed = self.pack(&name, tree)?;
-            let diff_id = packed.layer.diff_id;
-            let why = self.compared(|state| state.app, diff_id);
-            self.report
-                .push(reported(None, &name, why, Some(&packed.layer)));
-            self.layers.push((LayerKind::App, packed.layer));
-            self.elf.push(packed.elf);
-            last = Some(diff_id);
+    /// The app's slices and the rest of it; what the next build needs to know of the rest.
+    fn add_app(&mut self, launched: &Launched) -> Result<AppState, BuildError> {
+        let context = self.context;
+        let is_plain =
+            launched.slices.is_empty() && context.app.is_untouched(&context.workspace)?;
+        let fingerprint = context.app.fingerprint.filter(|_| is_plain);
+        if let Some(old) = self.unchanged_app(fingerprint) {
+            self.add_app_layer("app", Why::Kept, &old.packed);
+            return Ok(old);
         }
-        Ok(last.unwrap_or_else(|| Digest::of(b"")))
+        let slices = split(
+            &context.workspace,
+            &launched.slices,
+            &context.scratch.join("slices"),
+        )?;
+        for (number, slice) in slices.into_iter().enumerate() {
+            self.pack_app(&format!("slice {}", number + 1), slice)?;
+        }
+        let packed = self.pack_app("app", context.workspace.clone())?;
+        Ok(AppState {
+            packed,
+            fingerprint,
+        })
+    }
+
+    /// The last build's app, if it was made of the very same files.
+    fn unchanged_app(&self, fingerprint: Option<Digest>) -> Option<AppState> {
+        let request = self.context.request;
+        let old = self.cache.state.app.as_ref()?;
+        let is_same = fingerprint.is_some() && old.fingerprint == fingerprint;
+        let blob = &old.packed.layer;
+        let is_usable = unusable(&request.store, blob, request.compression).is_none();
+        (is_same && is_usable).then(|| old.clone())
+    }
+
+    fn pack_app(&mut self, name: &str, from: PathBuf) -> Result<Packed, BuildError> {
+        let tree = Tree {
+            from,
+            to: self.context.site.app.path().to_owned(),
+            modes: Modes::Normalized,
+        };
+        let packed = self.pack(name, tree)?;
+        let old = |state: &State| Some(state.app.as_ref()?.packed.layer.diff_id);
+        let why = self.compared(old, packed.layer.diff_id);
+        self.add_app_layer(name, why, &packed);
+        Ok(packed)
+    }
+
+    fn add_app_layer(&mut self, name: &str, why: Why, packed: &Packed) {
+        self.report
+            .push(reported(None, name, why, Some(&packed.layer)));
+        self.layers.push((LayerKind::App, packed.layer.clone()));
+        self.elf.push(packed.elf.clone());
     }
 }
 

@@ -38,6 +38,7 @@ mod slug_toml;
 mod source;
 mod state;
 mod tree;
+mod workspace;
 
 use std::path::Path;
 use std::time::Instant;
@@ -188,7 +189,7 @@ fn remember(
 ) -> Result<(), BuildError> {
     let scratch = cache.scratch().to_owned();
     let (buildpacks, has_new_roots) = exported.remember(&cache, executed, &scratch)?;
-    state.app = Some(exported.app);
+    state.app = Some(exported.app.clone());
     state.sbom = exported.sbom;
     state.buildpacks = buildpacks;
     cache.commit(&state, has_new_roots)?;

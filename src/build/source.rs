@@ -1,23 +1,19 @@
-//! The source of a build: which files belong to the app, and a fresh copy of
-//! them that does not depend on the checkout's umask, times or owner.
+//! The source of a build: which files belong to the app.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, File, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use rustix::fs::{Mode, OFlags};
 
 use super::project_toml::ProjectToml;
 use super::report::Commit;
 use super::slug_toml::SlugToml;
+use super::workspace::{Copied, copy};
 use super::{BuildError, BuildRequest, git, heroku};
 use crate::layer::Env;
-use crate::sys::copy::copy_content;
 use crate::sys::fs::read_plain;
 use crate::sys::{At as _, PathError};
 
@@ -91,17 +87,14 @@ impl Source {
         })
     }
 
-    /// Copies the files into an empty folder: 0644, or 0755 where the owner may execute; one time for all;
-    /// links as they are. `owner` gets them, where the caller may give them away.
-    pub(super) fn copy_to(&self, workspace: &Path, owner: Option<u32>) -> Result<(), PathError> {
-        let mut folders = BTreeSet::from([PathBuf::new()]);
-        own(workspace, owner)?;
-        for file in &self.files {
-            let parent = file.parent().unwrap_or(Path::new(""));
-            make_folders(workspace, parent, owner, &mut folders)?;
-            copy(&self.folder.join(file), &workspace.join(file), owner)?;
-        }
-        Ok(())
+    /// Copies the files into an empty folder; `workspace::copy` says how.
+    pub(super) fn copy_to(
+        &self,
+        workspace: &Path,
+        owner: Option<u32>,
+        scratch: &Path,
+    ) -> Result<Copied, PathError> {
+        copy(&self.folder, &self.files, workspace, owner, scratch)
     }
 }
 
@@ -251,78 +244,11 @@ impl Lister<'_> {
     }
 }
 
-fn make_folders(
-    workspace: &Path,
-    folder: &Path,
-    owner: Option<u32>,
-    made: &mut BTreeSet<PathBuf>,
-) -> Result<(), PathError> {
-    if made.contains(folder) {
-        return Ok(());
-    }
-    if let Some(parent) = folder.parent() {
-        make_folders(workspace, parent, owner, made)?;
-    }
-    let path = workspace.join(folder);
-    fs::create_dir(&path).at("create the folder", &path)?;
-    own(&path, owner)?;
-    made.insert(folder.to_owned());
-    Ok(())
-}
-
-/// Gives a fresh folder its mode, whatever the umask, and its owner.
-fn own(folder: &Path, owner: Option<u32>) -> Result<(), PathError> {
-    fs::set_permissions(folder, Permissions::from_mode(0o755)).at("set the mode of", folder)?;
-    if let Some(uid) = owner {
-        std::os::unix::fs::chown(folder, Some(uid), Some(uid)).at("give away", folder)?;
-    }
-    Ok(())
-}
-
-fn copy(from: &Path, to: &Path, owner: Option<u32>) -> Result<(), PathError> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    match rustix::fs::open(from, flags, Mode::empty()) {
-        Ok(file) => copy_file(file.into(), from, to, owner),
-        Err(rustix::io::Errno::LOOP) => copy_link(from, to, owner),
-        Err(error) => Err(error).at("open", from),
-    }
-}
-
-fn copy_file(from_file: File, from: &Path, to: &Path, owner: Option<u32>) -> Result<(), PathError> {
-    let found = from_file.metadata().at("look at", from)?;
-    if !found.is_file() {
-        return Err(io::Error::other("it is no file any more")).at("copy", from);
-    }
-    let to_file = File::create_new(to).at("create", to)?;
-    copy_content(&from_file, &found, &to_file).at("copy", from)?;
-    let mode = if found.permissions().mode() & 0o100 == 0 {
-        0o644
-    } else {
-        0o755
-    };
-    to_file
-        .set_permissions(Permissions::from_mode(mode))
-        .at("set the mode of", to)?;
-    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(SOURCE_DATE_EPOCH);
-    to_file.set_modified(time).at("set the time of", to)?;
-    match owner {
-        Some(uid) => std::os::unix::fs::fchown(&to_file, Some(uid), Some(uid)).at("give away", to),
-        None => Ok(()),
-    }
-}
-
-fn copy_link(from: &Path, to: &Path, owner: Option<u32>) -> Result<(), PathError> {
-    let target = fs::read_link(from).at("read the link", from)?;
-    symlink(target, to).at("create the link", to)?;
-    match owner {
-        Some(uid) => std::os::unix::fs::lchown(to, Some(uid), Some(uid)).at("give away", to),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::process::Command;
+    use std::time::SystemTime;
 
     use super::*;
     use crate::buildpack::ExecEnv;
@@ -477,7 +403,9 @@ mod tests {
     fn a_copy_does_not_depend_on_modes_and_times() {
         let folder = folder(&[("run+x", "1"), ("d/file", "2"), ("link", "-> /nowhere")]);
         let workspace = tempfile::tempdir().unwrap();
-        read(folder.path()).copy_to(workspace.path(), None).unwrap();
+        read(folder.path())
+            .copy_to(workspace.path(), None, folder.path())
+            .unwrap();
         let mode = |name: &str| {
             workspace
                 .path()

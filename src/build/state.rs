@@ -30,12 +30,22 @@ pub(super) struct State {
     pub(super) plan: Option<Digest>,
     /// Artifacts that were not to be had and not needed.
     pub(super) missing: Vec<Digest>,
-    /// The tar of the app.
-    pub(super) app: Option<Digest>,
+    /// What became of the app.
+    pub(super) app: Option<AppState>,
     /// The tar of the SBOMs.
     pub(super) sbom: Option<Digest>,
     /// What each buildpack left.
     pub(super) buildpacks: BTreeMap<BuildpackId, BuildpackState>,
+}
+
+/// The app of the last build.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AppState {
+    /// Its layer, without slices.
+    pub(super) packed: Packed,
+    /// What the files of the source looked like, if the layer is made of these and of nothing else.
+    pub(super) fingerprint: Option<Digest>,
 }
 
 /// What layers are made for: those of another are of no use.

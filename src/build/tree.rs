@@ -169,6 +169,61 @@ fn names(folder: &Path) -> Result<Vec<OsString>, PathError> {
         .collect()
 }
 
+/// A reading of a file system's clock: seconds since 1970, and nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Instant(i64, i64);
+
+impl Instant {
+    fn of_change(found: &Metadata) -> Self {
+        Self(found.ctime(), found.ctime_nsec())
+    }
+
+    /// Since 1970.
+    pub(super) fn seconds(self) -> i64 {
+        self.0
+    }
+}
+
+/// The time; returns once the clock of the file system has ticked on (every 4 ms or so): whatever is changed from then on
+/// has a later time.
+pub(super) fn tick(scratch: &Path) -> Result<Instant, PathError> {
+    let probe = scratch.join("tick");
+    crate::sys::fs::write_unsynced(&probe, b"", 0o600)?;
+    let now = || {
+        Ok(Instant::of_change(
+            &probe.symlink_metadata().at("look at", &probe)?,
+        ))
+    };
+    let before = now()?;
+    loop {
+        crate::sys::fs::touch(&probe)?;
+        if now()? > before {
+            return Ok(before);
+        }
+    }
+}
+
+/// When anything in the tree was changed last, as the kernel notes it: nobody can set that back.
+pub(super) fn newest_change(tree: &Path) -> Result<Instant, PathError> {
+    let found = tree.symlink_metadata().at("look at", tree)?;
+    let mut newest = Instant::of_change(&found);
+    if !found.is_dir() {
+        return Ok(newest);
+    }
+    for entry in fs::read_dir(tree).at("read", tree)? {
+        let entry = entry.at("read", tree)?;
+        // Of an entry that is no folder, what is found by its folder: a third of the time of a whole path.
+        let found = entry.metadata().at("look at", &entry.path())?;
+        let changed = if found.is_dir() {
+            newest_change(&entry.path())?
+        } else {
+            Instant::of_change(&found)
+        };
+        newest = newest.max(changed);
+    }
+    Ok(newest)
+}
+
 /// What tells a touched tree from an untouched one without reading a file: a write, a change of mode
 /// or owner, a rename all change one of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -188,16 +243,8 @@ impl Index {
     /// 4 ms or so), because a write within the same tick would not show.
     pub(super) fn of_fresh(tree: &Path, scratch: &Path) -> Result<Self, PathError> {
         let index = Self::of(tree)?;
-        let newest = index.0.values().map(|entry| (entry.4, entry.5)).max();
-        let probe = scratch.join("tick");
-        crate::sys::fs::write_unsynced(&probe, b"", 0o600)?;
-        loop {
-            crate::sys::fs::touch(&probe)?;
-            let found = probe.symlink_metadata().at("look at", &probe)?;
-            if Some((found.ctime(), found.ctime_nsec())) > newest {
-                return Ok(index);
-            }
-        }
+        tick(scratch)?;
+        Ok(index)
     }
 
     fn add(&mut self, tree: &Path, at: &Path) -> Result<(), PathError> {

@@ -2,11 +2,13 @@
 //! each decision with its cause.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use serde_json::Value;
 
 use crate::support::buildpack::{TAKE_ALL, arguments, build, buildpack, buildpack_of, layers};
+use crate::support::wait;
 use crate::support::world::World;
 
 /// Three layers, each made where it is not found: cached, only for the launch, only cached.
@@ -51,7 +53,11 @@ fn check(change: impl FnOnce(&World), extra: &[&str], expected: [&str; 4]) {
     let arguments = [arguments(&["one"]), extra.to_vec()].concat();
     let second = world.slug(&arguments).json()["built"].clone();
     assert_eq!(layers(&second), expected);
-    assert_eq!(first["slug"], second["slug"]);
+    // A slug says what it was built for.
+    assert_eq!(
+        first["slug"] == second["slug"],
+        !extra.contains(&"--exec-env")
+    );
 }
 
 #[test]
@@ -222,4 +228,46 @@ fn another_version_of_a_buildpack_decides_itself() {
             "app: kept"
         ]
     );
+}
+
+/// A large app, whose files are old enough that their times prove something.
+fn large_app(world: &World) {
+    world.app("app", &[("file", "one\n")]);
+    let large = world.write("app/large", vec![7; 5 << 20]);
+    let changed = fs::metadata(large).unwrap().ctime();
+    wait::until(wait::LONG, "the files to be three seconds old", || {
+        let now = world.write("now", "");
+        (fs::metadata(now).unwrap().ctime() > changed + 2).then_some(())
+    });
+}
+
+#[test]
+fn a_large_app_that_nobody_changed_is_not_packed_again() {
+    let world = World::new();
+    large_app(&world);
+    let touches = "if [ -f touch ]; then touch large; fi";
+    buildpack(&world, "one", TAKE_ALL, touches);
+    let packed = |world: &World| {
+        let built = build(world, &["one"]);
+        assert!(layers(&built)[0].starts_with("app: "));
+        let state = fs::read_to_string(cache(world).join("state.json")).unwrap();
+        let state: Value = serde_json::from_str(&state).unwrap();
+        (built["slug"].clone(), state["app"]["fingerprint"].clone())
+    };
+    let first = packed(&world);
+    assert!(first.1.is_string(), "{first:?}");
+    // What is no more in the state cannot be packed again from it: the blob that it names is used.
+    change_state(&world, |state| {
+        state["app"]["packed"]["layer"]["tar_bytes"] = 1.into()
+    });
+    let again = build(&world, &["one"]);
+    assert_eq!(again["layers"][0]["tar_bytes"], 1, "not looked at again");
+    world.write("app/file", "two\n");
+    let second = build(&world, &["one"]);
+    assert_eq!(layers(&second), ["app: changed (written)"]);
+    assert_ne!(second["slug"], first.0);
+    // What a buildpack changes in the app is seen, and is not taken for the source's.
+    world.write("app/touch", "");
+    let touched = packed(&world);
+    assert!(touched.1.is_null(), "{touched:?}");
 }
