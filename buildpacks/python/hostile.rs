@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::manager::Manager;
 use super::requirements::inputs;
 use super::version::requests;
+use crate::buildpack::author::write;
 use crate::fuzz::{all_fit_for_a_terminal, fit_for_a_terminal, fuzz};
 
 #[test]
@@ -29,7 +30,7 @@ fn any_request_for_a_python_is_read_or_refused() {
 fn any_requirements_are_followed_or_refused() {
     let app = tempfile::tempdir().unwrap();
     fuzz("requirements", |input| {
-        crate::sys::fs::write_unsynced(&app.path().join("requirements.txt"), input, 0o644).unwrap();
+        write(&app.path().join("requirements.txt"), input).unwrap();
         match inputs(Manager::Requirements, app.path()) {
             Ok(inputs) => assert!(inputs.contains_key("requirements.txt")),
             Err(error) => fit_for_a_terminal(&error.0),

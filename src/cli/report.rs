@@ -178,7 +178,10 @@ impl Failure {
                 Ui::stderr(&self.text(ui));
                 let error = marks.error(&self.what).unwrap_or_default();
                 let end = marks.end(Timestamp::now());
-                Ui::stderr((error + &end).trim_end_matches('\n'));
+                let marks = error + &end;
+                if !marks.is_empty() {
+                    Ui::stderr(marks.trim_end_matches('\n'));
+                }
             }
         }
         ExitCode::from(self.code)

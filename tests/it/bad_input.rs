@@ -31,16 +31,13 @@ fn no_buildpack_fits() {
         &[("README", "words")],
         20,
         &expect![[r#"
-        error: no buildpack fits this app
-          group 1:
-            slug/python: not for this app
-            slug/procfile: not for this app
-          group 2:
-            slug/procfile: not for this app
-        unchanged: no slug was made; the cache of earlier builds is as it was
-        hint: slug knows an app by requirements.txt, pyproject.toml, uv.lock, app.py, manage.py or a Procfile
-        hint: another buildpack can be named: `slug build --buildpack PATH`
-    "#]],
+            error: no buildpack fits this app
+              group 1: slug/python: not for this app
+              group 2: slug/procfile: not for this app
+            unchanged: no slug was made; the cache of earlier builds is as it was
+            hint: slug knows an app by requirements.txt, pyproject.toml, uv.lock, app.py, manage.py or a Procfile
+            hint: another buildpack can be named: `slug build --buildpack PATH`; `--explain` says what each of a group said
+        "#]],
     );
 }
 
