@@ -50,7 +50,7 @@ fn both_schemas_are_read() {
     assert_eq!(read("").unwrap(), ProjectToml::default());
 }
 
-/// The keys that pack's own tests read (pkg/project/project_test.go).
+/// The keys that pack's own tests read (`pkg/project/project_test.go`).
 #[test]
 fn what_pack_reads_is_read() {
     let text = "name = \"gallant 0.2\"\nversion = \"1.0.2\"\nsource-url = \"https://example.com/pack\"\n[[_.licenses]]\ntype = \"MIT\"\n[_.metadata]\npipeline = \"Lucerne\"\n[io.buildpacks]\nbuilder = \"b\"\nexclude = [ \"*.jar\" ]\n[[io.buildpacks.pre.group]]\nid = \"pre\"\n[[io.buildpacks.post.group]]\nuri = \"post\"\n[[io.buildpacks.group]]\nid = \"example/lua\"\nversion = \"latest\"\n[[io.buildpacks.group]]\nuri = \"slug/python\"\n[[io.buildpacks.build.env]]\nname = \"JAVA_OPTS\"\nvalue = \"-Xmx300m\"\n[[io.buildpacks.env.build]]\nname = \"JAVA_OPTS\"\nvalue = \"deprecated\"\n[io.docker]\nfile = \"x\"\n";
