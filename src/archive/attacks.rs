@@ -28,6 +28,10 @@ use super::{ArchiveError, Compression, LayerBlob, unpack};
 pub(super) struct Raw(Vec<u8>);
 
 impl Raw {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub(super) fn new() -> Self {
         Self::default()
     }

@@ -6,7 +6,9 @@ use std::io::{self, BufRead};
 
 use super::ArchiveError;
 use super::error::Refusal;
-use super::limits::{ENTRIES_MAX, FOREIGN_BYTES_MAX, HEADER_BODY_BYTES_MAX, LINK_BYTES_MAX};
+use super::limits::{
+    ENTRIES_MAX, FOREIGN_BYTES_MAX, FOREIGN_ENTRIES_MAX, HEADER_BODY_BYTES_MAX, LINK_BYTES_MAX,
+};
 use super::name::check_name;
 use super::pax;
 use super::tar_header::{BLOCK, Kind, checksum};
@@ -226,6 +228,9 @@ impl<R: BufRead> Entries<R> {
             return Err(refused(Refusal::TwoNames));
         }
         self.count += 1;
+        if self.count > FOREIGN_ENTRIES_MAX && self.author == Author::Other {
+            return Err(refused(Refusal::TooManyForeign));
+        }
         if self.count > ENTRIES_MAX {
             return Err(refused(Refusal::TooManyEntries));
         }

@@ -11,7 +11,8 @@ use crate::sys::PathError;
 
 use super::limits::{
     DEPTH_MAX, DOCUMENT_BYTES_MAX, ENTRIES_MAX, FOLDER_NAMES_BYTES_MAX, FOREIGN_BYTES_MAX,
-    HEADER_BODY_BYTES_MAX, LAYERS_MAX, LINK_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX,
+    FOREIGN_ENTRIES_MAX, HEADER_BODY_BYTES_MAX, LAYERS_MAX, LINK_BYTES_MAX, NAME_BYTES_MAX,
+    PATH_BYTES_MAX,
 };
 
 /// A layer or an image could not be made or read.
@@ -318,6 +319,9 @@ pub enum Refusal {
     /// The whole.
     #[error("its folders have more than {FOLDER_NAMES_BYTES_MAX} bytes of names")]
     TooManyFolders,
+    /// The whole, of an archive that others made.
+    #[error("the archive has more than {FOREIGN_ENTRIES_MAX} entries")]
+    TooManyForeign,
     /// The whole, of an archive that others made.
     #[error("the archive has more than {FOREIGN_BYTES_MAX} bytes")]
     TooManyBytes,

@@ -14,6 +14,8 @@ pub(super) const LINK_BYTES_MAX: usize = 4095;
 pub(super) const HEADER_BODY_BYTES_MAX: u64 = 1 << 20;
 /// Files, folders and links of one layer.
 pub(super) const ENTRIES_MAX: u64 = 1_000_000;
+/// The same of one archive that others made: a buildpack that brings its runtimes along has 30,000.
+pub(super) const FOREIGN_ENTRIES_MAX: u64 = 200_000;
 /// Bytes of one archive that others made, uncompressed: a buildpack that brings its runtimes along has 1 GB.
 pub(super) const FOREIGN_BYTES_MAX: u64 = 4 << 30;
 /// Bytes of all folder names of one layer, which an unpacking holds in memory.

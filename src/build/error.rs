@@ -84,8 +84,8 @@ pub enum BuildError {
         /// What the parser said.
         why: String,
     },
-    /// What the user named with `--buildpack` is neither a folder with a buildpack nor a built-in.
-    #[error("`{0}` is neither the folder of a buildpack nor the id of a built-in one")]
+    /// What was named is neither on this machine nor a built-in.
+    #[error("`{0}` is neither a folder or an archive nor the id of a built-in buildpack")]
     NoSuchBuildpack(String),
     /// An archive or an image with a buildpack is refused.
     #[error("the buildpack `{reference}` cannot be unpacked: {source}")]

@@ -134,7 +134,7 @@ fn try_build(
     clock.lap("build");
     let exported = export::export(&context, &cache, &source, &executed, progress)?;
     let built = |warnings, executed: &Executed, exported: &Exported| {
-        report::built(warnings, &source, executed, exported)
+        report::built(warnings, &source, &context.catalog, executed, exported)
     };
     let all_warnings = [
         source.warnings.clone(),

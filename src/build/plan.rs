@@ -4,6 +4,7 @@
 use serde::Deserialize;
 
 use super::cache::Cache;
+use super::catalog::Catalog;
 use super::context::Context;
 use super::detect;
 use super::report::{FoundEvidence, Planned, PlannedArtifact, PlannedBuildpack};
@@ -38,7 +39,7 @@ pub fn plan(
         buildpacks: detected
             .buildpacks
             .iter()
-            .map(|buildpack| planned(buildpack, &detected))
+            .map(|buildpack| planned(buildpack, &context.catalog, &detected))
             .collect(),
         artifacts: wanted
             .into_iter()
@@ -54,13 +55,14 @@ pub fn plan(
     })
 }
 
-fn planned(buildpack: &Descriptor, detected: &Detected) -> PlannedBuildpack {
+fn planned(buildpack: &Descriptor, catalog: &Catalog, detected: &Detected) -> PlannedBuildpack {
     let entries = Remaining::new(detected.entries.clone())
         .of(&buildpack.id)
         .entries;
     PlannedBuildpack {
         id: buildpack.id.clone(),
         version: buildpack.version.clone(),
+        from: catalog.source_of(buildpack).map(str::to_owned),
         evidence: entries.iter().flat_map(evidence).collect(),
         entries,
     }

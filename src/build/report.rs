@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::catalog::Catalog;
 use super::execute::Executed;
 use super::export::Exported;
 use super::source::Source;
@@ -39,6 +40,9 @@ pub struct BuiltBuildpack {
     pub id: BuildpackId,
     /// Its version.
     pub version: String,
+    /// The reference that always gives it, with its digest or its commit, where it was fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// The commit that was built.
@@ -164,6 +168,9 @@ pub struct PlannedBuildpack {
     pub id: BuildpackId,
     /// Its version.
     pub version: String,
+    /// The reference that always gives it, with its digest or its commit, where it was fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// What it decided, and where the app says so.
     pub evidence: Vec<FoundEvidence>,
     /// What its build would be handed.
@@ -185,6 +192,7 @@ pub struct FoundEvidence {
 pub(super) fn built(
     warnings: Vec<String>,
     source: &Source,
+    catalog: &Catalog,
     executed: &Executed,
     exported: &Exported,
 ) -> Built {
@@ -207,6 +215,7 @@ pub(super) fn built(
             .map(|buildpack| BuiltBuildpack {
                 id: buildpack.id.clone(),
                 version: buildpack.version.clone(),
+                from: catalog.source_of(buildpack).map(str::to_owned),
             })
             .collect(),
         layers: exported.report.clone(),

@@ -103,7 +103,7 @@ fn an_image_without_a_buildpack_and_an_archive_of_something_else_are_refused() {
         ("text.tgz", 3, "the buildpack `"),
         ("empty.tgz", 2, "it has no buildpack.toml"),
         ("app", 2, "it has no buildpack.toml"),
-        ("none", 2, "is neither the folder of a buildpack"),
+        ("none", 2, "is neither a folder or an archive"),
         ("docker://example.org/a", 2, "slug does not pull images"),
         ("urn:cnb:registry:a/b", 2, "slug does not pull images"),
         ("a/b@1", 1, "the buildpack `a/b@1` is not there"),
@@ -189,6 +189,9 @@ fn an_archive_of_a_url_is_fetched_once_and_must_have_its_digest() {
         "fetched"
     );
     server.join().unwrap();
+    let report = build_app(&world, &["--json", "--buildpack", &right]).json();
+    let from = report["built"]["buildpacks"][0]["from"].as_str();
+    assert_eq!(from, Some(right.as_str()));
     for more in [None, Some("--offline")] {
         let arguments: Vec<&str> = ["--buildpack", &right].into_iter().chain(more).collect();
         assert_eq!(builders(&build_app(&world, &arguments)), "fetched");
@@ -258,7 +261,9 @@ fn a_buildpack_of_a_git_repository_is_a_commit_and_offline_what_it_was_last() {
     assert_eq!(at(&branch, &[]), "second");
     assert_eq!(at(&branch, &["--offline"]), "second");
     assert_eq!(at(&url, &[]), "second");
-    assert_eq!(at(&format!("{url}#v1"), &[]), "pack.git");
+    let report = build_app(&world, &["--json", "--buildpack", &format!("{url}#v1")]).json();
+    let from = report["built"]["buildpacks"][0]["from"].as_str();
+    assert_eq!(from, Some(format!("{url}#{first}").as_str()));
     assert_eq!(at(&format!("{url}#{}", &first[..10]), &[]), "pack.git");
     fs::rename(&repository, world.path("gone.git")).unwrap();
     assert_eq!(at(&format!("{url}#{first}"), &[]), "pack.git");

@@ -249,3 +249,19 @@ fn what_leads_out_is_refused() {
         );
     }
 }
+
+#[test]
+fn an_archive_of_others_has_at_most_so_many_entries() {
+    let entries = usize::try_from(crate::archive::limits::FOREIGN_ENTRIES_MAX).unwrap();
+    let folder = Raw::new().folder("a");
+    let tar = |count| {
+        let repeated = (1..count).fold(Vec::new(), |mut tar, _| {
+            tar.extend_from_slice(folder.bytes());
+            tar
+        });
+        Raw::new().folder("a").raw(&repeated).end()
+    };
+    assert!(unpacked(&tar(entries)).is_ok());
+    let said = unpacked(&tar(entries + 1)).unwrap_err();
+    assert!(said.contains("more than 200000 entries"), "{said}");
+}

@@ -56,10 +56,11 @@ impl Checkout<'_> {
             return Ok(Ok((folder, commit.to_owned())));
         }
         let place = name.split('#').next().unwrap_or(name);
+        // git may repeat the URL with its password.
         let missing = |why: String| FetchError {
             name: "the buildpack".to_owned(),
             version: name.to_owned(),
-            tried: vec![(place.to_owned(), why)],
+            tried: vec![(place.to_owned(), why.replace(url, place))],
             instead: None,
         };
         let known_as = Digest::of(format!("{url}#{}", revision.unwrap_or("HEAD")).as_bytes()).hex();

@@ -37,6 +37,7 @@ pub(super) struct Catalog {
     pub(super) order: Vec<Group>,
     /// What the author should know; each was also told as an event.
     pub(super) warnings: Vec<String>,
+    sources: Vec<(PathBuf, String)>,
     built_ins: PathBuf,
     /// Where the classic ones lie beside what runs them.
     classic: Option<PathBuf>,
@@ -59,6 +60,7 @@ impl Catalog {
             mut buildpacks,
             mut classics,
             warnings,
+            sources,
         } = resolver.finish()?;
         classics.settle(&mut order)?;
         let mut classic = None;
@@ -76,6 +78,7 @@ impl Catalog {
             buildpacks,
             order,
             warnings,
+            sources,
             built_ins,
             classic,
         })
@@ -88,6 +91,15 @@ impl Catalog {
         } else {
             AppFolder::Workspace
         }
+    }
+
+    /// The reference that always gives this buildpack, where it was fetched: with its digest or its commit.
+    pub(super) fn source_of(&self, buildpack: &Descriptor) -> Option<&str> {
+        let is_in = |(folder, _): &&(PathBuf, String)| buildpack.folder.starts_with(folder);
+        self.sources
+            .iter()
+            .find(is_in)
+            .map(|(_, source)| source.as_str())
     }
 
     /// Is it a link to the `slug` binary, which it then needs to see?

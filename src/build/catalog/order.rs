@@ -98,6 +98,7 @@ pub(super) fn wrap(group: Vec<Member>, pre: &[Member], post: &[Member]) -> Group
 /// `order.toml` as builders have it; a member may also be a `uri`.
 #[derive(Deserialize)]
 struct OrderFile {
+    #[serde(default)]
     order: Vec<Spanned<RawGroup>>,
     #[serde(rename = "order-extensions")]
     extensions: Option<Spanned<toml::Value>>,

@@ -42,6 +42,7 @@ pub(super) struct Resolver<'a> {
     classics: Classics,
     missing: Vec<FetchError>,
     warnings: Vec<String>,
+    sources: Vec<(PathBuf, String)>,
 }
 
 /// What was opened.
@@ -52,6 +53,8 @@ pub(super) struct Found {
     pub(super) classics: Classics,
     /// What the user should know.
     pub(super) warnings: Vec<String>,
+    /// Folders with what was fetched, and the reference that always gives it.
+    pub(super) sources: Vec<(PathBuf, String)>,
 }
 
 /// The main buildpack of a buildpackage.
@@ -93,6 +96,7 @@ impl<'a> Resolver<'a> {
             classics: Classics::default(),
             missing: Vec::new(),
             warnings: Vec::new(),
+            sources: Vec::new(),
         }
     }
 
@@ -117,6 +121,7 @@ impl<'a> Resolver<'a> {
                 buildpacks: self.buildpacks,
                 classics: self.classics,
                 warnings: self.warnings,
+                sources: self.sources,
             });
         }
         Err(BuildError::Artifacts {
@@ -168,7 +173,12 @@ impl<'a> Resolver<'a> {
                     scratch: self.scratch,
                 };
                 match checkout.get(url, revision.as_deref(), &name, self.progress)? {
-                    Ok((folder, commit)) => self.folder_at(&folder, &name, Some(&commit)),
+                    Ok((folder, commit)) => {
+                        let place = name.split('#').next().unwrap_or(&name);
+                        self.sources
+                            .push((folder.clone(), format!("{place}#{commit}")));
+                        self.folder_at(&folder, &name, Some(&commit))
+                    }
                     Err(missing) => Ok(self.is_missing(missing)),
                 }
             }
@@ -195,7 +205,7 @@ impl<'a> Resolver<'a> {
 
     fn fetched(&mut self, url: &str, digest: &Digest, name: &str) -> Resolved {
         if let Some(found) = self.kept.get(&digest.hex())? {
-            return self.opened_archive(&found, name);
+            return self.opened_fetched(&found, name);
         }
         let source = Source {
             url: Some(url.to_owned()),
@@ -214,10 +224,15 @@ impl<'a> Resolver<'a> {
         match artifacts::fetch_one(&fetcher, &artifact, self.progress) {
             Ok(file) => {
                 let found = self.archive(&file, Some(digest), name)?;
-                self.opened_archive(&found, name)
+                self.opened_fetched(&found, name)
             }
             Err(missing) => Ok(self.is_missing(missing)),
         }
+    }
+
+    fn opened_fetched(&mut self, folder: &Path, name: &str) -> Resolved {
+        self.sources.push((folder.to_owned(), name.to_owned()));
+        self.opened_archive(folder, name)
     }
 
     /// The folder in which the archive is unpacked. One that was fetched is known by its own digest, so that it
@@ -327,8 +342,12 @@ impl<'a> Resolver<'a> {
     }
 
     fn parts(&mut self, composite: &Path, id: &BuildpackId) -> Result<(), BuildError> {
-        let package: PackageToml =
-            toml_file::read_following(&composite.join("package.toml"))?.unwrap_or_default();
+        let path = composite.join("package.toml");
+        let package: PackageToml = if path.is_file() {
+            toml_file::read_following(&path)?.unwrap_or_default()
+        } else {
+            PackageToml::default()
+        };
         let uris = package.dependencies.into_iter().filter_map(|part| part.uri);
         for uri in uris {
             let built_ins = self.request.built_ins;
