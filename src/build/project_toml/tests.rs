@@ -158,7 +158,7 @@ fn what_cannot_be_is_refused_with_its_place_and_what_to_write() {
             line 2, column 7: invalid type: integer `1`, expected variables, each with `name` and `value`
             line 1, column 1: a buildpack without a name (expected `id`, `id` and `version`, `uri`, or `id` and `script`)
             line 3, column 1: a buildpack without a name (expected `id`, `id` and `version`, `uri`, or `id` and `script`)
-            line 4, column 6: `app` is not the id of a buildpack (expected letters, digits, `.`, `/` and `-`, none of app, config, generated, sbom)
+            line 4, column 6: `app` is not the id of a buildpack (expected letters, digits, `.`, `/`, `-` and `_`, none of app, config, generated, sbom)
             line 5, column 11: `version` beside `uri`, where the buildpack states its own (expected `uri`, or `id` and `version`)
             line 4, column 7: `https://example.com/buildpack` has no digest (expected `https://example.com/buildpack#sha256=` and 64 hex digits; `curl -L https://example.com/buildpack | sha256sum` prints them, of bytes that you trust)
             line 4, column 7: `docker://a/b` is an image of a registry, and slug does not pull images (write its buildpack to a file, `skopeo copy docker://a/b oci-archive:buildpack.cnb`, and name that file)

@@ -903,7 +903,7 @@ fn of_builds() {
             hint: correct the file, and build again
             [exit 1]
 
-            error: `slug/cobol` is neither the folder of a buildpack nor the id of a built-in one
+            error: `slug/cobol` is neither a folder or an archive nor the id of a built-in buildpack
             unchanged: no slug was made; the cache of earlier builds is as it was
             hint: `slug buildpacks` lists the built-in ones
             [exit 2]
