@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::site::PLATFORM;
-use super::{BuildError, BuildRequest, Event};
+use super::{BuildError, BuildRequest, Event, portable};
 use crate::buildpack::plan::{BuildpackPlan, Entry, Require};
 use crate::ident::Digest;
 use crate::sys::fetch::{Artifact, FetchError, FetchProgress, FetchSettings, Fetcher};
@@ -53,6 +53,7 @@ pub(super) fn fetcher(request: &BuildRequest) -> Fetcher {
         offline: request.offline,
         env: request.operator_env.clone(),
         cancel: request.cancel.clone(),
+        carried: portable::artifacts(request),
     })
 }
 
@@ -122,6 +123,11 @@ pub(super) fn fetch_one(
 }
 
 impl Fetched {
+    /// The files.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.values().map(PathBuf::as_path)
+    }
+
     /// The files, and their names in `/platform/artifacts`: their digests.
     pub(super) fn names(&self) -> impl Iterator<Item = &std::ffi::OsStr> {
         self.files.values().filter_map(|file| file.file_name())

@@ -92,6 +92,11 @@ impl Cache {
         &self.scratch
     }
 
+    /// A file of the cache's own.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// Where a root of the state lies.
     pub(super) fn root(&self, name: &str) -> PathBuf {
         self.folder.join(ROOTS).join(name)

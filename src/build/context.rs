@@ -10,7 +10,7 @@ use super::catalog::{Catalog, inside};
 use super::environment;
 use super::explain::{VariableSource, given, given_by_build_config};
 use super::host_programs::prefixes;
-use super::site::{LAYERS, PLATFORM, SLUG, Site};
+use super::site::{HOST, LAYERS, PLATFORM, SLUG, Site};
 use super::source::Source;
 use super::workspace::Copied;
 use super::{BuildError, BuildRequest, Event, machine};
@@ -167,7 +167,7 @@ impl<'a> Context<'a> {
             request.home.as_deref(),
         );
         let places: Vec<PathBuf> = (0..prefixes.len())
-            .map(|number| Path::new("host").join(number.to_string()))
+            .map(|number| Path::new(HOST).join(number.to_string()))
             .collect();
         for place in &places {
             self.make_place(place, true)?;

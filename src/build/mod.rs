@@ -23,6 +23,7 @@ mod hostile;
 mod layers;
 pub mod machine;
 mod plan;
+mod portable;
 mod project_toml;
 mod real_paths;
 mod report;
@@ -51,6 +52,7 @@ use cache::Cache;
 use context::Context;
 use execute::Executed;
 use export::Exported;
+use portable::{Note, Portable};
 use source::Source;
 use state::{MadeFor, State};
 
@@ -111,6 +113,10 @@ fn try_build(
     }
     let mut cache = Cache::open(request, progress)?;
     let context = Context::make(request, &source, &cache, progress)?;
+    let mut portable = Portable::open(request)?;
+    if let Some(portable) = &mut portable {
+        portable.restore(&context, &mut cache, progress)?;
+    }
     let made_for = MadeFor {
         exec_env: request.exec_env.to_string(),
         target: context.host.target.clone(),
@@ -149,8 +155,21 @@ fn try_build(
     let mut state = State::empty();
     state.made_for = Some(made_for);
     state.plan = Some(plan_digest);
-    state.missing = fetched.missing;
-    remember(cache, state, executed, &exported)?;
+    state.missing.clone_from(&fetched.missing);
+    let carry = |cache: &Cache, state: &State| {
+        let saved = portable?.save(cache, state, fetched.files(), progress);
+        match saved {
+            Ok(note) => Some(note),
+            Err(error) => {
+                // The slug is made: a cache that is not there costs the next build time.
+                progress(Event::Warning(&format!(
+                    "the cache folder is not as it should be: {error}"
+                )));
+                None
+            }
+        }
+    };
+    remember(cache, state, executed, &exported, carry)?;
     clock.lap("export");
     built.phases = clock.phases;
     Ok(built)
@@ -186,14 +205,16 @@ fn remember(
     mut state: State,
     executed: Executed,
     exported: &Exported,
+    carry: impl FnOnce(&Cache, &State) -> Option<Note>,
 ) -> Result<(), BuildError> {
     let scratch = cache.scratch().to_owned();
     let (buildpacks, has_new_roots) = exported.remember(&cache, executed, &scratch)?;
     state.app = Some(exported.app.clone());
     state.sbom = exported.sbom;
     state.buildpacks = buildpacks;
+    let note = carry(&cache, &state);
     cache.commit(&state, has_new_roots)?;
-    Ok(())
+    note.map_or(Ok(()), |note| Ok(note.write()?))
 }
 
 fn tell_all(warnings: &[String], progress: &mut dyn FnMut(Event<'_>)) {

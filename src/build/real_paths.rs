@@ -3,13 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, chown, symlink};
+use std::iter;
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink,
+};
 use std::path::{Path, PathBuf};
 
 use super::BuildError;
-use super::site::{CNB, LAYERS, PLATFORM};
+use super::site::{CNB, HOST, LAYERS, PLATFORM};
+use super::tree::copy_tree;
 use crate::archive::AppFolder;
 use crate::sys::fs::{random_hex, read_plain, remove_tree, write_atomic, write_unsynced};
 use crate::sys::lock::Lock;
@@ -127,6 +131,61 @@ impl Drop for RealPaths {
     }
 }
 
+/// Shows what is not to be written at a real path. Not by a copy where that can be helped: the interpreters of a host
+/// are 120,000 files, and copying them took six times as long as the build. A prefix of the host that the programs'
+/// user can reach is a link; what belongs to root, and so cannot be written by `uid`, is hard links.
+pub(super) fn show(from: &Path, to: &Path, uid: Option<u32>) -> Result<(), PathError> {
+    let is_prefix = to.starts_with(Path::new(PLATFORM).join(HOST));
+    if is_prefix && can_reach(from, uid)? {
+        return symlink(from, to).at("create the link", to);
+    }
+    if uid.is_some() {
+        link_tree(from, to)
+    } else {
+        copy_tree(from, to)
+    }
+}
+
+/// May that user, none for this process's own, look into the folder? By the modes alone: no group, no list of others.
+fn can_reach(folder: &Path, uid: Option<u32>) -> Result<bool, PathError> {
+    let Some(uid) = uid else {
+        return Ok(true);
+    };
+    for (above, needed) in folder
+        .ancestors()
+        .zip(iter::once(0o5).chain(iter::repeat(0o1)))
+    {
+        let found = above.metadata().at("look at", above)?;
+        let mode = if found.uid() == uid {
+            found.mode() >> 6
+        } else {
+            found.mode()
+        };
+        if mode & needed != needed {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A tree of hard links; a copy of what cannot be one, such as what lies on another file system.
+fn link_tree(from: &Path, to: &Path) -> Result<(), PathError> {
+    let found = from.symlink_metadata().at("look at", from)?;
+    if !found.is_dir() {
+        return match fs::hard_link(from, to) {
+            Ok(()) => Ok(()),
+            Err(_) => copy_tree(from, to),
+        };
+    }
+    fs::create_dir(to).at("create the folder", to)?;
+    for entry in fs::read_dir(from).at("read", from)? {
+        let name = entry.at("read", from)?.file_name();
+        link_tree(&from.join(&name), &to.join(&name))?;
+    }
+    let mode = Permissions::from_mode(found.mode() & 0o777);
+    fs::set_permissions(to, mode).at("set the mode of", to)
+}
+
 /// What the mark says. An unprivileged buildpack may have written to it: what cannot be ours is not believed.
 struct Mark {
     app: Option<AppFolder>,
@@ -216,6 +275,35 @@ mod tests {
         assert!(!root.path().join("layers/old").exists());
         drop(paths);
         assert!(app.exists(), "no build of ours had its app at `/app`");
+    }
+
+    #[test]
+    fn a_tree_is_shown_without_copying_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        write(&from.join("bin/python3"), "x");
+        symlink("python3", from.join("bin/python")).unwrap();
+        show(&from, &to, Some(12_345)).unwrap();
+        let inode = |path: &Path| path.metadata().unwrap().ino();
+        assert_eq!(
+            inode(&from.join("bin/python3")),
+            inode(&to.join("bin/python"))
+        );
+        assert!(to.join("bin/python").is_symlink() && !to.is_symlink());
+        let copy = folder.path().join("copy");
+        show(&from, &copy, None).unwrap();
+        assert_ne!(
+            inode(&from.join("bin/python3")),
+            inode(&copy.join("bin/python3"))
+        );
+    }
+
+    #[test]
+    fn a_folder_of_roots_own_cannot_be_reached_by_another() {
+        let folder = tempfile::tempdir().unwrap(); // 0700
+        assert!(can_reach(folder.path(), None).unwrap());
+        assert!(!can_reach(folder.path(), Some(u32::MAX - 1)).unwrap());
+        assert!(can_reach(Path::new("/usr/bin"), Some(u32::MAX - 1)).unwrap());
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub struct BuildRequest {
     pub home: Option<PathBuf>,
     /// Begin without cached layers.
     pub clear_cache: bool,
+    /// A folder that carries the app's cache from machine to machine.
+    pub cache_dir: Option<PathBuf>,
     /// What buildpacks read at `/platform/secrets`.
     pub secrets: Secrets,
     /// How long programs may run.

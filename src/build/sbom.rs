@@ -20,7 +20,7 @@ use crate::sys::fs::{read_plain, write_unsynced};
 use crate::sys::{At as _, PathError};
 
 /// The folder of a root of the cache that holds SBOMs.
-const ROOT: &str = "sbom";
+pub(super) const ROOT: &str = "sbom";
 
 /// The SBOMs of a whole build, as they are laid out.
 #[derive(Debug, Default)]

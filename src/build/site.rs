@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::follow::{Followed, Output, follow};
-use super::real_paths::RealPaths;
+use super::real_paths::{self, RealPaths};
 use super::secrets::Secrets;
 use super::{BuildError, BuildRequest, Isolation, ShellRequest};
 use crate::archive::AppFolder;
@@ -23,6 +23,8 @@ use crate::sys::{At as _, PathError};
 pub(super) const LAYERS: &str = "/layers";
 /// What the platform says to buildpacks, inside.
 pub(super) const PLATFORM: &str = "/platform";
+/// Programs of the host that a buildpack asked for, in the platform's folder.
+pub(super) const HOST: &str = "host";
 /// The contract's own folder, inside.
 pub(super) const CNB: &str = "/cnb";
 /// The buildpacks, inside: `<id>/<version>`.
@@ -253,7 +255,7 @@ impl Site {
         }
     }
 
-    /// At the real paths. What it sees is copied there first: the app's uid may not look into our folders.
+    /// At the real paths. What it sees is brought there first: the app's uid may not look into our folders.
     fn run_here(
         &self,
         job: &Job<'_>,
@@ -292,8 +294,11 @@ impl Site {
             Mount::Bind {
                 from, read_only, ..
             } => {
+                if *read_only {
+                    return real_paths::show(from, to, self.uid);
+                }
                 super::tree::copy_tree(from, to)?;
-                if *read_only { Ok(()) } else { self.give(to) }
+                self.give(to)
             }
             Mount::Scratch { .. } | Mount::Overlay { .. } => self.make_writable(to),
             Mount::File { bytes, .. } => crate::sys::fs::write_atomic(to, bytes, 0o644),

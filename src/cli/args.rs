@@ -139,6 +139,9 @@ pub(crate) struct BuildOptions {
     /// Forget what earlier builds of the app cached
     #[arg(long)]
     pub(crate) clear_cache: bool,
+    /// A folder that carries the app's cache from machine to machine: read before the build, written after it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) limits: LimitOptions,
     /// What buildpacks read at /platform/secrets/NAME and no slug holds: the value of your shell's variable NAME,

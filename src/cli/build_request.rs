@@ -68,6 +68,10 @@ pub(crate) fn request(
         home: settings.home(),
         clear_cache: options.clear_cache,
         shell: None,
+        cache_dir: options
+            .cache_dir
+            .as_deref()
+            .map(|dir| settings.absolute(dir)),
         secrets: Secrets::default(),
         limits: limits(&options.limits),
         cancel: Cancel::default(),

@@ -1,6 +1,7 @@
 //! `sha256:` and 64 hex digits: the name of a blob, a layer, a slug.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use sha2::Digest as _;
@@ -25,6 +26,20 @@ impl Digest {
     /// The digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest of all that is there to read.
+    pub fn of_reader(mut reader: impl io::Read) -> io::Result<Self> {
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(Self::from_hasher(hasher)),
+                Ok(count) => hasher.update(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// What a finished hasher says.

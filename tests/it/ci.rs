@@ -452,3 +452,32 @@ fn on_gitlab_each_buildpack_has_a_section() {
     assert_eq!(names("section_start:"), names("section_end:"));
     assert_eq!(names("section_start:").len(), 1);
 }
+
+#[test]
+fn offline_all_that_is_missing_is_named_before_a_build_runs_and_nothing_is_reached() {
+    as_both(|world| {
+        let artifact = |name: &str| {
+            let digest = slug::ident::Digest::of(name.as_bytes());
+            format!(
+                "[[requires.metadata.artifacts]]\nname = \"{name}\"\nversion = \"1\"\nrequired = true\n\
+                 [[requires.metadata.artifacts.sources]]\nurl = \"https://example.invalid/{name}\"\nsha256 = \"{digest}\"\n"
+            )
+        };
+        let plan = "[[provides]]\nname = \"x\"\n[[requires]]\nname = \"x\"\n".to_owned();
+        let plan = plan + &artifact("first") + &artifact("second");
+        let detect = format!("cat > \"$2\" <<'END'\n{plan}END");
+        buildpack(world, "needs", &detect, "echo building");
+        world
+            .slug(&["build", "app", "--offline", "--buildpack", "needs"])
+            .code(69)
+            .says("first 1")
+            .says("second 1")
+            .says_not("building");
+        // `lo` is all that there is.
+        let alone = "[ \"$(tail -n +3 /proc/net/dev | wc -l)\" = 1 ]";
+        buildpack(world, "alone", alone, alone);
+        world
+            .slug(&["build", "app", "--offline", "--buildpack", "alone"])
+            .ok();
+    });
+}

@@ -48,6 +48,11 @@ fn the_spec_of_classic_buildpacks_is_true() {
 }
 
 #[test]
+fn the_spec_of_builds_in_ci_is_true() {
+    check(Path::new("spec/ci.md"));
+}
+
+#[test]
 fn the_spec_of_exit_codes_is_true() {
     check(Path::new("spec/exit-codes.md"));
 }

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Child;
 use std::process::Command;
 use std::process::ExitStatus;
 use std::process::Stdio;
@@ -23,6 +24,7 @@ use crate::support::world;
 pub(crate) struct Invocation {
     command: Command,
     stdin: Vec<u8>,
+    once_started: Option<fn(&Child)>,
     world: PathBuf,
 }
 
@@ -31,6 +33,7 @@ impl Invocation {
         Self {
             command,
             stdin: Vec::new(),
+            once_started: None,
             world: world.to_owned(),
         }
     }
@@ -55,6 +58,12 @@ impl Invocation {
         self
     }
 
+    /// Is done once the command has started, before it is given its input.
+    pub(crate) fn once_started(mut self, what: fn(&Child)) -> Self {
+        self.once_started = Some(what);
+        self
+    }
+
     /// Runs to the end. A command that does not end is killed, and what it had said is shown.
     #[track_caller]
     pub(crate) fn run(mut self) -> Run {
@@ -67,6 +76,9 @@ impl Invocation {
             .command
             .spawn()
             .unwrap_or_else(|error| panic!("{command}: {error}"));
+        if let Some(what) = self.once_started {
+            what(&child);
+        }
         let mut stdin = child.stdin.take().unwrap();
         let input = self.stdin;
         // Ends with the command, which may leave its input unread.
