@@ -32,6 +32,7 @@ pub(super) fn provide(context: &BuildContext) -> Result<(), Failure> {
         offline: false,
         env: context.env.clone(),
         cancel: Cancel::default(),
+        carried: None,
     });
     let mut missing = Vec::new();
     for artifact in wanted {
