@@ -20,6 +20,10 @@ pub(super) fn read(
     version: &str,
     doing: &str,
 ) -> Result<Descriptor, Failed> {
+    if version.contains(['/', '\0']) || version == ".." {
+        let why = format!("the version of {id} is no name of a folder: {version:?}");
+        return Err(Failed::new(FAILED, doing, why));
+    }
     let folder = folder(buildpacks, id, version);
     let read = Descriptor::read_description(&folder);
     let mut descriptor =

@@ -1,6 +1,8 @@
 //! `slug` under the names of lifecycle's detector and builder, with the cases of lifecycle's own acceptance tests
 //! (`acceptance/{detector,builder}_test.go` and their test data, typed anew).
 
+use std::fs;
+
 use crate::support::cnb::Cnb;
 
 /// lifecycle's `simple_buildpack`.
@@ -203,6 +205,32 @@ fn rule_1_an_unsupported_buildpack_api_is_12() {
     cnb.write("layers/group.toml", group);
     let expected = "parse buildpack API '0.2wrong' for buildpack 'hello_world@0.0.1'";
     cnb.build(&[]).code(12).says(expected);
+}
+
+#[test]
+fn a_version_does_not_lead_out_of_the_buildpacks() {
+    let cnb = Cnb::new("0.12");
+    cnb.buildpack_in("elsewhere", "a", "1", "0.10", &[("detect", "echo ran")]);
+    fs::create_dir_all(cnb.world.path("cnb/buildpacks/a")).unwrap();
+    for version in ["../../../elsewhere/a/1", ".."] {
+        cnb.order(&[&format!("a@{version}")]);
+        let detected = cnb.detect(&["-log-level=debug"]);
+        detected.code(1).says("no name of a folder").says_not("ran");
+    }
+}
+
+#[test]
+fn a_detect_that_is_not_there_or_ends_by_a_signal_is_an_error() {
+    let cnb = Cnb::new("0.12");
+    cnb.buildpack("none", "1", "0.10", &[]);
+    cnb.order(&["none@1"]);
+    cnb.detect(&[])
+        .code(21)
+        .says("err:  none@1")
+        .says("No such file");
+    cnb.buildpack("killed", "1", "0.10", &[("detect", "kill -9 $$")]);
+    cnb.order(&["none@1?", "killed@1"]);
+    cnb.detect(&[]).code(21).says("err:  killed@1 (137)");
 }
 
 #[test]
