@@ -62,6 +62,15 @@ const TESTS: &[File] = &[
 ];
 
 pub(crate) fn run(settings: &Settings, typed: &New) -> Result<u8, Failure> {
+    if typed.id.as_str().contains('_') {
+        let why = format!(
+            "the id `{}` has a `_`, which the specification does not allow",
+            typed.id
+        );
+        return Err(Failure::usage(why)
+            .unchanged("nothing was written")
+            .hint("use letters, digits, `.`, `/` and `-`"));
+    }
     let name = name_of(&typed.id);
     let typed_dir = typed.dir.as_deref().unwrap_or(Path::new(name));
     let dir = settings.absolute(typed_dir);
