@@ -26,13 +26,13 @@ fn launch(text: &str) -> String {
 
 /// A layer `l` for launch with these files, each with its text.
 fn layer(files: &[(&str, &str)]) -> String {
-    let mut script = "printf '[types]\\nlaunch = true\\n' > \"$1/l.toml\"\n".to_owned();
-    for (name, text) in files {
-        script += &format!(
+    let types = "printf '[types]\\nlaunch = true\\n' > \"$1/l.toml\"\n".to_owned();
+    let write = |(name, text): &(&str, &str)| {
+        format!(
             "mkdir -p \"$1/l/$(dirname {name})\"\ncat > \"$1/l/{name}\" <<'END'\n{text}\nEND\nchmod 755 \"$1/l/{name}\"\n"
-        );
-    }
-    script
+        )
+    };
+    types + &files.iter().map(write).collect::<String>()
 }
 
 #[test]

@@ -2,11 +2,11 @@
 //! the next build finds of them (rules 31, 39, 46 and 50).
 
 use std::fs;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::support::buildpack::{TAKE_ALL, arguments, buildpack, buildpack_of};
+use crate::support::image::Image;
 use crate::support::run::Run;
 use crate::support::world::World;
 
@@ -38,106 +38,18 @@ const WRITES: &str = r#"
     printf '[types]\n' > "$1/nothing.toml"
     for of in built nothing launch build; do echo "{\"of\":\"$of\"}" > "$1/$of.sbom.cdx.json"; done"#;
 
-/// What lies in the slug's SBOM layer, by path below `layers/sbom`; and the label of lifecycle.
-pub(crate) fn sboms(world: &World, slug: &str) -> (Vec<(String, String)>, Value) {
-    let archive = world.path("app.slug");
-    world
-        .slug(&[
-            "build",
-            "--quiet",
-            "--compression",
-            "gzip",
-            "-o",
-            "app.slug",
-            "app",
-            "--buildpack",
-            slug,
-        ])
-        .ok();
-    let folder = world.path("image");
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    untar(&archive, &folder);
-    let blob = |digest: &Value| {
-        let digest = digest.as_str().unwrap();
-        folder
-            .join("blobs/sha256")
-            .join(digest.strip_prefix("sha256:").unwrap())
-    };
-    let read = |digest: &Value| -> Value {
-        serde_json::from_slice(&fs::read(blob(digest)).unwrap()).unwrap()
-    };
-    let index: Value =
-        serde_json::from_slice(&fs::read(folder.join("index.json")).unwrap()).unwrap();
-    let manifest = read(&index["manifests"][0]["digest"]);
-    let config = read(&manifest["config"]["digest"]);
-    let label = |key: &str| -> Value {
-        serde_json::from_str(config["config"]["Labels"][key].as_str().unwrap()).unwrap()
-    };
-    let held = label("slug.layers");
-    let mut found = Vec::new();
-    for (place, layer) in held.as_array().unwrap().iter().enumerate() {
-        if layer["holds"]["kind"] != "sbom" {
-            continue;
-        }
-        assert_eq!(
-            config["history"][place]["created_by"],
-            "Software Bill-of-Materials"
-        );
-        let to = world.path("sbom");
-        let _ = fs::remove_dir_all(&to);
-        fs::create_dir_all(&to).unwrap();
-        untar(&blob(&manifest["layers"][place]["digest"]), &to);
-        let listed = Command::new("find")
-            .args([".", "-type", "f"])
-            .current_dir(&to)
-            .output()
-            .unwrap();
-        let mut names: Vec<String> = String::from_utf8(listed.stdout)
-            .unwrap()
-            .lines()
-            .map(str::to_owned)
-            .collect();
-        names.sort();
-        for name in names {
-            let text = fs::read_to_string(to.join(&name)).unwrap();
-            let name = name.strip_prefix("./layers/sbom/").unwrap().to_owned();
-            found.push((name, text.trim_end().to_owned()));
-        }
-    }
-    let metadata = label("io.buildpacks.lifecycle.metadata");
-    let of_layer = found.first().map(|_| {
-        let place = held
-            .as_array()
-            .unwrap()
-            .iter()
-            .position(|layer| layer["holds"]["kind"] == "sbom");
-        config["rootfs"]["diff_ids"][place.unwrap()].clone()
-    });
-    assert_eq!(
-        of_layer.map(|sha| json!({ "sha": sha })),
-        metadata.get("sbom").cloned()
-    );
-    (found, label("io.buildpacks.build.metadata"))
-}
-
-/// A build in the compression of `sboms`: another would make the layer that is for launch alone anew.
+/// A build in the compression of `Image::build`: another would make the layer that is for launch alone anew.
 fn rebuild(world: &World) -> Run {
     let arguments = [&arguments(&["one"])[..], &["--compression", "gzip"]].concat();
     world.slug(&arguments)
-}
-
-fn untar(archive: &std::path::Path, to: &std::path::Path) {
-    let mut tar = Command::new("tar");
-    let status = tar.arg("-xf").arg(archive).arg("-C").arg(to).status();
-    assert!(status.unwrap().success());
 }
 
 #[test]
 fn rule_39_the_sboms_of_launch_layers_are_a_layer_of_the_slug_that_no_process_sees() {
     let world = world();
     buildpack_of(&world, "one", &declaring(CYCLONE), TAKE_ALL, WRITES);
-    let (found, metadata) = sboms(&world, "one");
+    let image = Image::build(&world, "one");
+    let (found, metadata) = (image.sboms(), image.label("io.buildpacks.build.metadata"));
     let expected = [
         ("launch/test_one/cached/sbom.cdx.json", r#"{"of":"cached"}"#),
         ("launch/test_one/only/sbom.cdx.json", r#"{"of":"only"}"#),
@@ -175,7 +87,7 @@ fn rules_46_and_50_the_sboms_of_restored_layers_come_back_and_no_others() {
         ["found: cached.sbom.cdx.json", "found: only.sbom.cdx.json"]
     );
     // They count again without being written again.
-    assert_eq!(sboms(&world, "one").0.len(), 3);
+    assert_eq!(Image::build(&world, "one").sboms().len(), 3);
     let built = rebuild(&world).json()["built"].clone();
     let sbom = built["layers"]
         .as_array()
@@ -245,7 +157,7 @@ fn rule_39_legacy_tables_become_one_file_with_a_warning_unless_there_are_sboms()
         .slug(&arguments(&["one"]))
         .code(0)
         .says("deprecated since Buildpack API 0.7");
-    let (found, _) = sboms(&world, "one");
+    let found = Image::build(&world, "one").sboms();
     let entry = json!([{
         "name": "dep",
         "metadata": { "version": "2" },
@@ -269,7 +181,7 @@ fn rule_31_what_a_buildpack_puts_where_sboms_are_laid_out_is_not_taken() {
     buildpack(&world, "one", TAKE_ALL, tries);
     buildpack(&world, "two", TAKE_ALL, "[ ! -e /layers/sbom ]");
     world.slug(&arguments(&["one", "two"])).code(0);
-    assert_eq!(sboms(&world, "one").0, []);
+    assert_eq!(Image::build(&world, "one").sboms(), []);
     world
         .slug(&["inspect", "app.slug", "--sbom", "sboms"])
         .code(1)

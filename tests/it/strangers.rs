@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::contract_sbom::sboms;
 use crate::support::buildpack::{arguments, build, layers};
+use crate::support::image::Image;
 use crate::support::run::Run;
 use crate::support::world::World;
 
@@ -82,7 +82,7 @@ fn a_layer_that_libcnb_caches_is_kept_until_the_buildpack_drops_it() {
 fn the_sboms_that_libcnb_writes_are_in_the_slug_also_of_a_kept_layer() {
     let world = libcnb(World::new(), "1");
     for _ in 0..2 {
-        let (files, _) = sboms(&world, "stranger");
+        let files = Image::build(&world, "stranger").sboms();
         let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
         let expected = [
             "launch/stranger_libcnb/sbom.cdx.json",

@@ -9,6 +9,7 @@ pub(crate) mod buildpack;
 pub(crate) mod cnb;
 pub(crate) mod greeter;
 pub(crate) mod http;
+pub(crate) mod image;
 pub(crate) mod load;
 pub(crate) mod oci;
 pub(crate) mod package;
