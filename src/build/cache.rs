@@ -160,14 +160,13 @@ fn take_lock(
     request: &BuildRequest,
     progress: &mut dyn FnMut(Event<'_>),
 ) -> Result<Lock, BuildError> {
-    let lock = match Lock::try_take(path)? {
-        Some(lock) => lock,
-        None => {
-            progress(Event::Waiting {
-                holder: &Lock::who(path)?,
-            });
-            wait_for_lock(path, &request.cancel)?
-        }
+    let lock = if let Some(lock) = Lock::try_take(path)? {
+        lock
+    } else {
+        progress(Event::Waiting {
+            holder: &Lock::who(path)?,
+        });
+        wait_for_lock(path, &request.cancel)?
     };
     let source = request.source.display();
     lock.say_who(&format!("`{source}`, process {}", std::process::id()), path)?;

@@ -74,7 +74,7 @@ impl Secrets {
         let mut clean = Vec::new();
         let mut redactor = self.redactor();
         redactor.push(false, text.as_bytes(), &mut |_, bytes| {
-            clean.extend_from_slice(bytes)
+            clean.extend_from_slice(bytes);
         });
         redactor.finish(&mut |_, bytes| clean.extend_from_slice(bytes));
         String::from_utf8_lossy(&clean).into_owned()
@@ -287,7 +287,7 @@ mod tests {
         let mut redactor = secrets.redactor();
         for (stream, piece) in [(false, "hunt"), (true, "er22"), (false, "er22")] {
             redactor.push(stream, piece.as_bytes(), &mut |_, bytes| {
-                clean.extend_from_slice(bytes)
+                clean.extend_from_slice(bytes);
             });
         }
         redactor.finish(&mut |_, bytes| clean.extend_from_slice(bytes));
