@@ -10,6 +10,7 @@ use slug::build::explain::{
 use slug::build::{BuiltLayer, Why};
 use slug::buildpack::detection::{MemberVerdict, Verdict};
 use slug::buildpack::plan::Conflict;
+use slug::ident::BuildpackId;
 use slug::layer::env::Action;
 
 use super::build::layer_line;
@@ -56,7 +57,7 @@ pub(crate) fn text(explanation: &Explanation, layers: &[BuiltLayer]) -> String {
         let Some((last, replaced)) = by.split_last() else {
             continue;
         };
-        let replaced: Vec<&str> = replaced.iter().map(|id| id.as_str()).collect();
+        let replaced: Vec<&str> = replaced.iter().map(BuildpackId::as_str).collect();
         text.line(match replaced.as_slice() {
             [] => format!("  {process}: {last}"),
             others => format!("  {process}: {last}, in place of {}", others.join(", ")),
@@ -114,7 +115,7 @@ fn is_dropped(group: &ExplainedGroup, member: &MemberVerdict) -> bool {
 
 fn conflict(conflict: &ExplainedConflict) -> String {
     let line = conflict_line(&conflict.conflict);
-    let ids: Vec<&str> = conflict.elsewhere.iter().map(|id| id.as_str()).collect();
+    let ids: Vec<&str> = conflict.elsewhere.iter().map(BuildpackId::as_str).collect();
     let (does, place) = match &conflict.conflict {
         Conflict::Requires { .. } => ("provides it, but does not stand before it", "provide"),
         Conflict::Provides { .. } => ("requires it, but does not stand after it", "require"),

@@ -171,7 +171,7 @@ impl Differences {
             };
             let matching = files.iter().find(|file| pattern::matches(pattern, file));
             if matching.is_some() == unwanted {
-                let found = matching.map(|file| shown(file));
+                let found = matching.map(shown);
                 self.push(&format!("{key}.files"), Some(shown(wanted)), found);
             }
         }

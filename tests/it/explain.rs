@@ -43,7 +43,6 @@ fn a_detection_that_fails_says_which_group_came_closest_and_who_could_have_helpe
         unchanged: no slug was made; the cache of earlier builds is as it was
         hint: slug knows an app by requirements.txt, pyproject.toml, uv.lock, app.py, manage.py or a Procfile
         hint: another buildpack can be named: `slug build --buildpack PATH`; `--explain` says what each of a group said
-
     "#]]);
     let long = world.slug(&["plan", "--explain", "--order", "order.toml", "app"]);
     long.code(20).stderr_is(&expect![[r#"
@@ -65,7 +64,6 @@ fn a_detection_that_fails_says_which_group_came_closest_and_who_could_have_helpe
         unchanged: no slug was made; the cache of earlier builds is as it was
         hint: slug knows an app by requirements.txt, pyproject.toml, uv.lock, app.py, manage.py or a Procfile
         hint: another buildpack can be named: `slug build --buildpack PATH`; `--explain` says what each of a group said
-
     "#]]);
 }
 
@@ -77,8 +75,8 @@ const MAKES: &str = r#"
     printf '[types]\nlaunch = true\nbuild = true\ncache = true\n' > "$1/tool.toml"
     printf '[[processes]]\ntype = "web"\ncommand = ["one"]\n[[processes]]\ntype = "worker"\ncommand = ["one"]\n' > "$1/launch.toml""#;
 
-#[test]
-fn a_build_says_where_everything_came_from() {
+/// An app and an order of three buildpacks, of which the last is left out.
+fn three_buildpacks() -> World {
     let world = World::new();
     world.app("app", &[("file", "")]);
     world.write(
@@ -95,6 +93,12 @@ fn a_build_says_where_everything_came_from() {
         "order.toml",
         "[[order]]\n[[order.group]]\nuri = \"one\"\n[[order.group]]\nuri = \"two\"\n[[order.group]]\nuri = \"three\"\noptional = true\n",
     );
+    world
+}
+
+#[test]
+fn a_build_says_where_everything_came_from() {
+    let world = three_buildpacks();
     let arguments = [
         "build",
         "--quiet",
@@ -146,6 +150,11 @@ fn a_build_says_where_everything_came_from() {
         explain: layers
           layer test/one: tool (8.1 kB): kept (nobody wrote to it)
           layer app (3.0 kB): kept (nobody wrote to it)"#]].assert_eq(&told.join("\n"));
+}
+
+#[test]
+fn a_build_says_it_to_programs_too() {
+    let world = three_buildpacks();
     let json = world
         .slug(&[
             "build",

@@ -75,9 +75,7 @@ fn fetch(context: &BuildContext, fetcher: &Fetcher, artifact: &Artifact) -> Resu
 /// What earlier builds wanted is not carried along.
 fn forget_others(layer: &AuthoredLayer, wanted: &[Artifact]) -> Result<(), Failure> {
     let sources = wanted.iter().flat_map(|artifact| &artifact.sources);
-    let names: Vec<String> = sources
-        .map(|source| source.sha256.hex().to_string())
-        .collect();
+    let names: Vec<String> = sources.map(|source| source.sha256.hex()).collect();
     for entry in fs::read_dir(&layer.dir).at("read", &layer.dir)? {
         let path = entry.at("read", &layer.dir)?.path();
         let is_wanted = names
@@ -136,7 +134,7 @@ mod tests {
     }
 
     fn put(folder: &Path, text: &str) {
-        let name = Digest::of(text.as_bytes()).hex().to_string();
+        let name = Digest::of(text.as_bytes()).hex();
         let path = folder.join("mirror").join(name);
         crate::sys::fs::write_unsynced(&path, text.as_bytes(), 0o644).unwrap();
     }

@@ -102,7 +102,14 @@ struct Known {
 
 /// Looks at the buildpack in that folder; the findings in the order of files and lines.
 pub fn buildpack(folder: &Path) -> Result<Vec<Finding>, PathError> {
-    let bytes = read_if_present(&folder.join("buildpack.toml"), TOML_BYTES_MAX)?;
+    let path = folder.join("buildpack.toml");
+    // A pipe would make the reader wait.
+    let is_file = path.metadata().is_ok_and(|found| found.is_file());
+    let bytes = if is_file {
+        read_if_present(&path, TOML_BYTES_MAX)?
+    } else {
+        None
+    };
     let programs = [
         Program::read(folder, "bin/detect")?,
         Program::read(folder, "bin/build")?,
@@ -114,13 +121,12 @@ pub fn buildpack(folder: &Path) -> Result<Vec<Finding>, PathError> {
 /// The same without a disk. `has_package`: a script beside the descriptor makes the programs.
 fn lint(descriptor: Option<&[u8]>, programs: &[Program], has_package: bool) -> Vec<Finding> {
     let mut page = Page::new("buildpack.toml");
-    let known = match descriptor {
-        Some(bytes) => page.read(bytes, descriptor::check).unwrap_or_default(),
-        None => {
-            let fix = "write one with `api`, `[buildpack]` and in it `id` and `version`, or begin with `slug buildpack new`";
-            page.whole_error(Rule::KEYS, "there is no buildpack.toml", fix);
-            Known::default()
-        }
+    let known = if let Some(bytes) = descriptor {
+        page.read(bytes, descriptor::check).unwrap_or_default()
+    } else {
+        let fix = "write one with `api`, `[buildpack]` and in it `id` and `version`, or begin with `slug buildpack new`";
+        page.whole_error(Rule::KEYS, "there is no file buildpack.toml", fix);
+        Known::default()
     };
     let mut findings = page.into_findings();
     for program in programs {

@@ -71,7 +71,7 @@ impl Kind {
 }
 
 /// Tells of every key of the table that is not one of these, and of every value that is of another type.
-/// `path` is how the table is written: ``, `buildpack`, `order.group`.
+/// `path` is how the table is written: `buildpack`, `order.group`; nothing for the file.
 pub(super) fn check(page: &mut Page, table: &DeTable<'_>, keys: &[Key], path: &str) {
     for (key, value) in table {
         let name = key.get_ref().as_ref();
