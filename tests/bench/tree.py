@@ -1,11 +1,11 @@
-"""Makes a tree as large as an app with its dependencies: 17,000 files, 300 MB, sizes as they are in a virtual
-environment (many of some kilobytes, few of many megabytes), half text and half noise. Always the same bytes."""
+"""tree.py FOLDER [FILES BYTES]: makes a tree as large as an app with its dependencies: 17,000 files, 300 MB, sizes as they
+are in a virtual environment (many of some kilobytes, few of many megabytes), half text and half noise. Always the same bytes."""
 
 import os
 import random
 import sys
 
-FILES, BYTES = 17_000, 300_000_000
+FILES, BYTES = (int(number) for number in sys.argv[2:] or (17_000, 300_000_000))
 
 root = sys.argv[1]
 chance = random.Random(12)
