@@ -34,7 +34,7 @@ struct Launch {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Process {
     #[serde(rename = "type")]
-    process_type: String,
+    name: String,
     command: String,
     /// Not: bash starts it, after the profiles.
     direct: bool,
@@ -59,9 +59,9 @@ pub(super) fn write(
     let processes = processes(&release.process_types, &procfile);
     let idle: BTreeMap<_, _> = processes
         .iter()
-        .filter(|process| process.process_type != "web")
-        .filter(|process| !procfile.contains_key(&process.process_type))
-        .map(|process| (&process.process_type, serde_json::json!({ "instances": 0 })))
+        .filter(|process| process.name != "web")
+        .filter(|process| !procfile.contains_key(&process.name))
+        .map(|process| (&process.name, serde_json::json!({ "instances": 0 })))
         .collect();
     let mut labels = vec![AuthoredLabel {
         key: PACKS_LABEL.to_owned(),
@@ -120,7 +120,7 @@ fn processes(
     };
     let process = |(name, command): (String, String)| Process {
         default: default.as_ref() == Some(&name),
-        process_type: name,
+        name,
         command: command.trim().to_owned(),
         direct: false,
     };
@@ -180,7 +180,7 @@ mod tests {
             .into_iter()
             .map(|process| {
                 let mark = if process.default { " (default)" } else { "" };
-                format!("{}: {}{mark}", process.process_type, process.command)
+                format!("{}: {}{mark}", process.name, process.command)
             })
             .collect();
         assert_eq!(shown, expected);

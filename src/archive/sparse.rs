@@ -55,7 +55,7 @@ impl SparseWriter {
     fn pass_zeros(&mut self) -> io::Result<()> {
         match usize::try_from(self.zeros) {
             Ok(0) => return Ok(()),
-            Ok(few) if few < HOLE => self.file.write_all(&[0; HOLE][..few])?,
+            Ok(few) if few < HOLE => self.file.write_all(&vec![0; few])?,
             _ => _ = self.file.seek(SeekFrom::Start(self.at + self.zeros))?,
         }
         self.at += self.zeros;

@@ -5,6 +5,7 @@ use slug::build::{BuildError, ClassicsMisplaced};
 use slug::buildpack::detection::{GroupVerdict, MemberVerdict, Verdict};
 use slug::buildpack::plan::{Conflict, TRIALS_MAX};
 use slug::layer::TomlError;
+use slug::sys::fetch::FetchError;
 
 use super::report::{Failure, exit};
 
@@ -52,17 +53,7 @@ pub(crate) fn word(error: BuildError) -> Failure {
             .hint("another buildpack can be named: `slug build --buildpack PATH`; `--explain` says what each of a group said"),
         BuildError::DetectFailed(verdicts) => what.detail(groups(&verdicts)).hint("what it said is above; `--explain` says what each buildpack of each group said"),
         BuildError::Problems(_) => what.hint("`slug plan` shows each decision, and the file and line that made it"),
-        BuildError::Artifacts { missing } => {
-            let tried = missing.iter().flat_map(|error| {
-                let tried = error.tried.iter().map(|(place, why)| format!("  {place}: {why}"));
-                std::iter::once(format!("{} {}:", error.name, error.version)).chain(tried.collect::<Vec<_>>())
-            });
-            let instead = missing.iter().filter_map(|error| error.instead.clone());
-            let told = what.detail(tried.collect::<Vec<_>>().join("\n"));
-            instead
-                .fold(told, super::report::Failure::hint)
-                .hint("a mirror of your own can be named: `slug build --mirror URL|DIR`")
-        }
+        BuildError::Artifacts { missing } => unreachable_artifacts(what, &missing),
         BuildError::BuildFailed { tail, .. } => {
             what.detail(String::from_utf8_lossy(&tail)).hint("the whole of its output is above")
         }
@@ -89,6 +80,21 @@ pub(crate) fn word(error: BuildError) -> Failure {
     }
 }
 
+fn unreachable_artifacts(what: Failure, missing: &[FetchError]) -> Failure {
+    let tried = missing.iter().flat_map(|error| {
+        let tried = error
+            .tried
+            .iter()
+            .map(|(place, why)| format!("  {place}: {why}"));
+        std::iter::once(format!("{} {}:", error.name, error.version)).chain(tried)
+    });
+    let told = what.detail(tried.collect::<Vec<_>>().join("\n"));
+    let instead = missing.iter().filter_map(|error| error.instead.clone());
+    instead
+        .fold(told, Failure::hint)
+        .hint("a mirror of your own can be named: `slug build --mirror URL|DIR`")
+}
+
 fn code(error: &BuildError) -> u8 {
     match error {
         BuildError::NothingFits(_) => exit::NO_BUILDPACK,
@@ -96,10 +102,11 @@ fn code(error: &BuildError) -> u8 {
         BuildError::BuildFailed { .. } | BuildError::TimedOut { .. } | BuildError::Problems(_) => {
             exit::BUILD_FAILED
         }
-        BuildError::Leaked { .. } | BuildError::PathBusy(_) => exit::REFUSED,
+        BuildError::Leaked { .. }
+        | BuildError::PathBusy(_)
+        | BuildError::BuildpackArchive { .. } => exit::REFUSED,
         BuildError::Interrupted { signal } => u8::try_from(128 + signal).unwrap_or(exit::FAILED),
         BuildError::Artifacts { .. } => exit::UNREACHABLE,
-        BuildError::BuildpackArchive { .. } => exit::REFUSED,
         BuildError::NoSuchBuildpack(_)
         | BuildError::NotABuildpack { .. }
         | BuildError::NoOrderFile(_)

@@ -67,7 +67,7 @@ enum Told {
     /// It was told already.
     Before,
     /// As text, and to the CI system that reads it.
-    Ci(Marks),
+    Ci(Box<Marks>),
 }
 
 impl Failure {
@@ -127,7 +127,7 @@ impl Failure {
 
     /// The CI system that reads it is told, too.
     pub(crate) fn told_to(mut self, marks: Marks) -> Self {
-        self.told = Told::Ci(marks);
+        self.told = Told::Ci(Box::new(marks));
         self
     }
 

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 /// Bytes of one `st_blocks`, whatever the file system's own (POSIX, `sys/stat.h`).
 const STAT_BLOCK: u64 = 512;
 /// Files of up to so many bytes are copied by a read and a write.
-const SMALL: usize = 64 << 10;
+const SMALL: usize = 16 << 10;
 
 /// Has the file fewer blocks than bytes? Small files may live in their inode, and count as having none.
 pub fn may_have_holes(size: u64, blocks: u64) -> bool {
@@ -38,7 +38,7 @@ pub fn next_data(file: &File, from: u64, end: u64) -> io::Result<Range<u64>> {
 pub fn copy_content(from: &File, found: &Metadata, to: &File) -> io::Result<()> {
     let size = found.len();
     if size <= SMALL as u64 {
-        return copy_small(from, to);
+        return copy_small(from, size, to);
     }
     if !may_have_holes(size, found.blocks()) {
         return copy_range(from, to, 0..u64::MAX); // wherever its end is by now
@@ -52,18 +52,20 @@ pub fn copy_content(from: &File, found: &Metadata, to: &File) -> io::Result<()> 
     to.set_len(size)
 }
 
-/// By a read and a write: half the time of a copy inside the kernel, which sets up pipes.
-fn copy_small(from: &File, to: &File) -> io::Result<()> {
-    let mut buffer = [0; SMALL + 1];
+/// By a read and a write: half the time of a copy inside the kernel, which sets up pipes. A file that has
+/// grown since is copied to where its end was, one that was cut to where it is now.
+fn copy_small(from: &File, size: u64, to: &File) -> io::Result<()> {
+    let mut buffer = [0; SMALL];
     let mut at = 0;
-    loop {
+    while at < size {
         let count = from.read_at(&mut buffer, at)?;
+        if count == 0 {
+            break;
+        }
         to.write_all_at(&buffer[..count], at)?;
         at += count as u64;
-        if count <= SMALL {
-            return Ok(()); // a read of a regular file is short at its end alone
-        }
     }
+    Ok(())
 }
 
 fn copy_range(from: &File, to: &File, range: Range<u64>) -> io::Result<()> {
@@ -133,8 +135,8 @@ mod tests {
             assert_eq!(&bytes[..3], b"one");
             if length > 3 {
                 assert_eq!(&bytes[64 << 20..(64 << 20) + 3], b"two");
-                let zeros = bytes.iter().filter(|byte| **byte == 0).count();
-                assert_eq!(zeros, bytes.len() - 6);
+                let data = bytes.iter().filter(|byte| **byte != 0).count();
+                assert_eq!(data, 6);
             }
         }
     }

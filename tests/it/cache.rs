@@ -258,7 +258,7 @@ fn a_large_app_that_nobody_changed_is_not_packed_again() {
     assert!(first.1.is_string(), "{first:?}");
     // What is no more in the state cannot be packed again from it: the blob that it names is used.
     change_state(&world, |state| {
-        state["app"]["packed"]["layer"]["tar_bytes"] = 1.into()
+        state["app"]["packed"]["layer"]["tar_bytes"] = 1.into();
     });
     let again = build(&world, &["one"]);
     assert_eq!(again["layers"][0]["tar_bytes"], 1, "not looked at again");

@@ -220,8 +220,8 @@ fn spent(cache_bytes: u64, cache_days: u32) -> Vec<Garbage> {
         .buildpacks
         .insert(name("buildpack"), entry(at(2 * DAY)));
     let retention = Retention {
-        cache_bytes,
         cache_days,
+        cache_bytes,
         ..TWO
     };
     let input = GcInput {

@@ -57,11 +57,13 @@ pub(crate) fn files(prefix: &str, name: &str) -> Vec<(String, u32, String)> {
 
 /// A composite `test/all` of these, without a package.toml.
 pub(crate) fn composite(prefix: &str, parts: &[&str]) -> Vec<(String, u32, String)> {
-    let mut text =
-        "api = \"0.10\"\n[buildpack]\nid = \"test/all\"\nversion = \"2\"\n[[order]]\n".to_owned();
-    for part in parts {
-        text += &format!("[[order.group]]\nid = \"test/{part}\"\nversion = \"1.0.0\"\n");
-    }
+    let members = parts
+        .iter()
+        .map(|part| format!("[[order.group]]\nid = \"test/{part}\"\nversion = \"1.0.0\"\n"));
+    let members = members.collect::<Vec<_>>().concat();
+    let text = format!(
+        "api = \"0.10\"\n[buildpack]\nid = \"test/all\"\nversion = \"2\"\n[[order]]\n{members}"
+    );
     vec![(format!("{prefix}buildpack.toml"), 0o644, text)]
 }
 

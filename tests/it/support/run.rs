@@ -253,9 +253,8 @@ fn spoken(event: &Value) -> String {
         "output" => text("line") + "\n",
         "error" => {
             let hints = event["hints"].as_array().into_iter().flatten();
-            let hints: String = hints
-                .map(|hint| format!("hint: {}\n", hint.as_str().unwrap()))
-                .collect();
+            let hints = hints.map(|hint| format!("hint: {}\n", hint.as_str().unwrap()));
+            let hints = hints.collect::<Vec<_>>().concat();
             let (what, detail, unchanged) = (text("what"), text("detail"), text("unchanged"));
             format!("error: {what}\n{detail}\nunchanged: {unchanged}\n{hints}")
         }
