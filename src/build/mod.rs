@@ -106,11 +106,7 @@ fn try_build(
     let mut clock = Clock::start();
     let source = Source::read(request)?;
     tell_all(&source.warnings, progress);
-    if request.offline && request.isolation == Isolation::None {
-        progress(Event::Warning(
-            "nothing is fetched, but buildpacks have the machine's network: isolation `none` cannot take it away",
-        ));
-    }
+    warn_of_network(request, progress);
     let mut cache = Cache::open(request, progress)?;
     let context = Context::make(request, &source, &cache, progress)?;
     let mut portable = Portable::open(request)?;
@@ -215,6 +211,14 @@ fn remember(
     let note = carry(&cache, &state);
     cache.commit(&state, has_new_roots)?;
     note.map_or(Ok(()), |note| Ok(note.write()?))
+}
+
+fn warn_of_network(request: &BuildRequest, progress: &mut dyn FnMut(Event<'_>)) {
+    if request.offline && request.isolation == Isolation::None {
+        progress(Event::Warning(
+            "nothing is fetched, but buildpacks have the machine's network: isolation `none` cannot take it away",
+        ));
+    }
 }
 
 fn tell_all(warnings: &[String], progress: &mut dyn FnMut(Event<'_>)) {
