@@ -81,19 +81,15 @@ impl<'a> Placed<'a> {
         command.arg(build).current_dir(build);
         command.stderr(Stdio::inherit());
         let output = self.run("bin/detect", &mut command)?;
-        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if output.status.success() {
-            let is_silent = said.is_empty();
-            return Ok(Some(if is_silent {
-                self.pack.name.clone()
-            } else {
-                said
-            }));
+        let said = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            say(said.trim());
+            return Ok(None);
         }
-        if !said.is_empty() {
-            say(&said);
-        }
-        Ok(None)
+        Ok(Some(match first_line(&said) {
+            "" => self.pack.name.clone(),
+            name => name.chars().filter(|letter| !letter.is_control()).collect(),
+        }))
     }
 
     /// Runs `bin/compile`; its output is the build's.
@@ -177,6 +173,11 @@ impl<'a> Placed<'a> {
             ))
         })
     }
+}
+
+/// The name of the app's kind is one line, whatever else is printed after it.
+fn first_line(text: &str) -> &str {
+    text.trim().lines().next().unwrap_or_default().trim()
 }
 
 /// A line of the build's log.

@@ -9,7 +9,7 @@ use crate::support::buildpack::{
 use crate::support::world::World;
 
 /// A pack that fits every app and says so.
-const DETECT: (&str, &str) = ("detect", "echo Any");
+const DETECT: (&str, &str) = ("detect", r"printf 'A\033ny\nmore\n'");
 
 fn as_both(test: impl Fn(&World)) {
     for world in [World::new(), World::unprivileged()] {
