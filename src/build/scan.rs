@@ -20,12 +20,15 @@ use super::execute::{BuiltBy, Executed};
 use super::secrets::{Leak, Secrets};
 use super::site::LAYERS;
 use crate::ident::{EnvKey, LayerName};
+use crate::sys::fs::read_if_present;
 use crate::sys::{At as _, PathError};
 
 /// How many places are named at most.
 const LEAKS_MAX: usize = 20;
 /// How much of a file is looked at at once, in bytes.
 const CHUNK_BYTES: usize = 1 << 20;
+/// A larger one was refused when it was read, in bytes.
+const TOML_BYTES_MAX: u64 = 4 << 20;
 
 /// Refuses a build that would keep a secret.
 pub(super) fn refuse_leaks(context: &Context<'_>, executed: &Executed) -> Result<(), BuildError> {
@@ -79,6 +82,10 @@ impl<'a> Scan<'a> {
                     .map(|layer| layer.types);
                 types.is_some_and(|types| types.launch || types.cache)
             };
+            let is_toml = path.extension().is_some_and(|end| end == "toml");
+            if is_toml && path.symlink_metadata().at("look at", &path)?.is_file() {
+                self.strings(&path, &inside.join(&name))?;
+            }
             if !path.is_dir() || is_kept() {
                 self.entry(&path, &inside.join(&name))?;
             }
@@ -100,6 +107,8 @@ impl<'a> Scan<'a> {
         self.look(inside.file_name().unwrap_or_default().as_bytes(), inside);
         let found = path.symlink_metadata().at("look at", path)?;
         if found.is_dir() {
+            self.attributes(path, inside)
+                .at("read the attributes of", path)?;
             return self.tree(path, inside);
         }
         if found.is_symlink() {
@@ -111,6 +120,35 @@ impl<'a> Scan<'a> {
             self.file(path, inside).at("read", path)?;
         }
         Ok(())
+    }
+
+    /// What is kept of a `.toml` beside the layers is what its strings mean, however they are escaped: a key of
+    /// several lines has `\n` between them.
+    fn strings(&mut self, path: &Path, inside: &Path) -> Result<(), PathError> {
+        let bytes = read_if_present(path, TOML_BYTES_MAX)?.unwrap_or_default();
+        let table: Option<toml::Table> = str::from_utf8(&bytes)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        if let Some(table) = table {
+            self.value(&toml::Value::Table(table), inside); // any other ended the build when it was read
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, value: &toml::Value, inside: &Path) {
+        match value {
+            toml::Value::String(text) => self.look(text.as_bytes(), inside),
+            toml::Value::Array(values) => {
+                values.iter().for_each(|value| self.value(value, inside));
+            }
+            toml::Value::Table(table) => {
+                for (key, value) in table {
+                    self.look(key.as_bytes(), inside);
+                    self.value(value, inside);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn file(&mut self, path: &Path, inside: &Path) -> io::Result<()> {
@@ -226,6 +264,40 @@ mod tests {
             }
         });
         assert_eq!(attribute, [Path::new("/in/a")]);
+        let of_a_folder = found(|at| {
+            std::fs::create_dir(at.join("d")).unwrap();
+            let flags = rustix::fs::XattrFlags::empty();
+            let set = rustix::fs::setxattr(at.join("d"), "user.x", b"canary-1234", flags);
+            if set.is_err() {
+                write(at, "d/a", b"canary-1234"); // a file system without attributes
+            }
+        });
+        assert!(of_a_folder[0].starts_with("/in/d"), "{of_a_folder:?}");
+    }
+
+    #[test]
+    fn a_secret_is_found_in_what_strings_of_a_toml_mean() {
+        let check = |text: &str, expected: usize| {
+            let mut secrets = Secrets::default();
+            secrets
+                .add("KEY".parse().unwrap(), b"begin\nmiddle\nend\n".to_vec())
+                .unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            write(folder.path(), "launch.toml", text.as_bytes());
+            let mut scan = Scan::of(&secrets);
+            let path = folder.path().join("launch.toml");
+            scan.strings(&path, Path::new("/layers/a/launch.toml"))
+                .unwrap();
+            assert_eq!(scan.leaks.len(), expected, "{text}");
+        };
+        check(
+            r#"[[labels]]
+key = "a"
+value = "begin\nmiddle\u000aend""#,
+            1,
+        );
+        check(r#"metadata = { "x begin\nmiddle\nend" = 1 }"#, 1);
+        check(r#"metadata = ["begin\nmiddle"]"#, 0);
     }
 
     #[test]
