@@ -300,7 +300,8 @@ mod tests {
 
     #[test]
     fn a_folder_of_roots_own_cannot_be_reached_by_another() {
-        let folder = tempfile::tempdir().unwrap(); // 0700
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         assert!(can_reach(folder.path(), None).unwrap());
         assert!(!can_reach(folder.path(), Some(u32::MAX - 1)).unwrap());
         assert!(can_reach(Path::new("/usr/bin"), Some(u32::MAX - 1)).unwrap());

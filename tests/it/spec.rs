@@ -123,6 +123,38 @@ fn the_spec_of_buildpacks_is_true() {
     assert_eq!(descriptor.host_programs, ["python3.*"]);
 }
 
+/// The table of names of `spec/lifecycle.md`: as a link and as a command, a program is the same.
+#[test]
+fn a_phase_of_lifecycle_answers_to_each_of_its_names() {
+    let page = include_str!("../../spec/lifecycle.md");
+    let rows = page.lines().filter_map(|line| {
+        let (names, command) = line.strip_prefix("| `")?.split_once(" | `slug cnb ")?;
+        Some((names.split('`').next()?, command.strip_suffix("` |")?))
+    });
+    let rows: Vec<(&str, &str)> = rows.collect();
+    assert_eq!(rows.len(), 4, "{rows:?}");
+    let world = World::new();
+    for (name, command) in rows {
+        let link = world.path(name);
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_slug"), &link).unwrap();
+        let said = |run: crate::support::run::Run| (run.exit(), run.stdout(), run.stderr());
+        let by_name = world.program(link.to_str().unwrap(), &["-help"]);
+        let by_name = said(by_name.env("CNB_PLATFORM_API", "0.12").run());
+        let by_command = world.invoke(&["cnb", command, "-help"]);
+        assert_eq!(
+            said(by_command.env("CNB_PLATFORM_API", "0.12").run()),
+            by_name
+        );
+        // A launcher has no flags: `-help` is for the process.
+        let expected = if command == "launch" {
+            "metadata.toml"
+        } else {
+            command
+        };
+        assert!(by_name.1.contains(expected), "{by_name:?}");
+    }
+}
+
 /// `spec/buildpack-rules.md` has one line for each rule, and each rule a test: `contract_audit.rs`.
 #[test]
 fn every_page_of_the_spec_has_a_test_here() {
