@@ -119,6 +119,21 @@ impl State {
         })
     }
 
+    /// What of it means anything on another machine: no name of a folder, and nothing by which the app's own files are known.
+    pub(super) fn without_folders(&self) -> Self {
+        let mut state = self.clone();
+        if let Some(app) = &mut state.app {
+            app.fingerprint = None;
+        }
+        for buildpack in state.buildpacks.values_mut() {
+            buildpack.sboms = None;
+            for layer in buildpack.layers.values_mut() {
+                layer.roots.clear();
+            }
+        }
+        state
+    }
+
     /// Why nothing of it is of use to a build for `now`; none if it is.
     pub(super) fn unfit_for(&self, now: &MadeFor) -> Option<Change> {
         let MadeFor { exec_env, target } = self.made_for.as_ref()?;

@@ -1,9 +1,11 @@
 //! `--cache-dir`: the cache that a CI system carries from machine to machine.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use slug::ident::Digest;
 
 use crate::support::buildpack::{TAKE_ALL, buildpack, layers};
 use crate::support::world::World;
@@ -196,6 +198,53 @@ fn what_is_damaged_is_said_and_made_anew() {
         said.contains("it is damaged") && said.contains("pool 0 "),
         "{said}"
     );
+}
+
+/// Changes the manifest of the cache folder as somebody does who may write it: its own digest is made to fit.
+fn forge(world: &World, cache: &str, change: impl FnOnce(&mut Value)) {
+    let path = files(&world.path(cache).join("apps")).remove(0);
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut manifest["cache"]);
+    let digest = Digest::of(manifest["cache"].to_string().as_bytes());
+    manifest["digest"] = digest.to_string().into();
+    fs::write(&path, manifest.to_string()).unwrap();
+}
+
+#[test]
+fn a_forged_manifest_leads_to_no_folder_of_the_host() {
+    as_both(|world| {
+        let (first, _) = on_machine(world, "store", "cache");
+        let victim = world.write("victim/deps/a", "precious");
+        let owner = |path: &Path| fs::metadata(path).unwrap().uid();
+        let owned_by = owner(&victim);
+        let up = "/..".repeat(32);
+        let outside = format!("{up}{}", world.path("victim").display());
+        let forgeries: [(&str, &dyn Fn(&mut Value)); 3] = [
+            ("place", &|cache| {
+                for content in cache["contents"].as_array_mut().unwrap() {
+                    content["at"] = format!("{outside}/deps").into();
+                }
+            }),
+            ("roots", &|cache| {
+                cache["contents"] = Value::Array(Vec::new());
+                cache["state"]["buildpacks"]["test/one"]["layers"]["deps"]["roots"] =
+                    vec![outside.trim_start_matches('/')].into();
+            }),
+            ("sboms", &|cache| {
+                cache["contents"] = Value::Array(Vec::new());
+                cache["state"]["buildpacks"]["test/one"]["sboms"] = outside.as_str().into();
+            }),
+        ];
+        for (name, forgery) in forgeries {
+            carry(world, "cache", name);
+            forge(world, name, forgery);
+            let (built, said) = on_machine(world, &format!("store-{name}"), name);
+            assert!(said.contains("pool 0 "), "{name}: {said}");
+            assert_eq!(built["slug"], first["slug"], "{name}");
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "precious", "{name}");
+            assert_eq!(owner(&victim), owned_by, "{name}");
+        }
+    });
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! What `DIR/apps/<app>.json` says, and what the app's own cache notes of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::archive::LayerBlob;
 use crate::build::cache::Cache;
+use crate::build::sbom;
+use crate::build::site::LAYERS;
 use crate::build::state::State;
 use crate::ident::{BuildpackId, Digest, LayerName};
 use crate::sys::PathError;
@@ -62,6 +64,26 @@ pub(super) struct PackedContent {
 pub(super) struct Known {
     pub(super) manifest: Option<Digest>,
     pub(super) contents: BTreeMap<String, PackedContent>,
+}
+
+/// Where the content lies in a tar that is made for this alone.
+pub(super) const CONTENT: &str = "/content";
+
+impl Content {
+    /// As the buildpack calls it.
+    pub(super) fn name(&self) -> &str {
+        self.layer.as_ref().map_or(sbom::ROOT, LayerName::as_str)
+    }
+
+    /// Is it a place where `save` puts it? A manifest is foreign: it may name any path.
+    pub(super) fn may_lie_at(&self, at: &Path) -> bool {
+        at.as_os_str() == CONTENT || at == place_in_slug(&self.buildpack, self.name())
+    }
+}
+
+/// Where a layer lies in the tar that the slug has of it.
+pub(super) fn place_in_slug(buildpack: &BuildpackId, name: &str) -> PathBuf {
+    Path::new(LAYERS).join(buildpack.folder()).join(name)
 }
 
 impl Manifest {

@@ -13,10 +13,10 @@ mod manifest;
 mod save;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::lchown;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::cache::Cache;
 use super::context::Context;
@@ -32,6 +32,9 @@ use manifest::{Content, Known, MANIFEST_BYTES_MAX, Manifest, PackedContent, SCHE
 
 /// Said of what is not what its digest says.
 const DAMAGED: &str = "it is damaged: its digest is another";
+
+/// Said of a content that is not where one can be.
+const MISPLACED: &str = "it is not where a layer is";
 
 /// The folder, and the app whose cache goes there.
 #[derive(Debug)]
@@ -107,7 +110,8 @@ impl<'a> Portable<'a> {
             return Ok(());
         }
         let mut contents = BTreeMap::new();
-        let mut state = manifest.cache.state;
+        // Whoever may write the folder decides what layers hold, and nothing else: no name in it is a path of this host's.
+        let mut state = manifest.cache.state.without_folders();
         self.take_blobs(&mut state, progress)?;
         for content in manifest.cache.contents {
             match self.take(context, cache, &content) {
@@ -186,6 +190,9 @@ impl<'a> Portable<'a> {
         content: &Content,
     ) -> Result<String, String> {
         let PackedContent { at, blob } = &content.packed;
+        if !content.may_lie_at(at) {
+            return Err(MISPLACED.to_owned());
+        }
         let path = self.store.blob_path(&blob.digest);
         let file = File::open(&path).map_err(|error| error.to_string())?;
         if Digest::of_reader(file).map_err(|error| error.to_string())? != blob.digest {
@@ -195,13 +202,27 @@ impl<'a> Portable<'a> {
         let words = |error: PathError| format!("{error}: {}", error.source);
         remove_tree(&to).map_err(words)?;
         unpack(&path, &to).map_err(|error| error.to_string())?;
-        let tree = to.join(at.strip_prefix("/").unwrap_or(at));
+        let tree = folder_in(&to, at).ok_or(MISPLACED)?;
         if let Some(uid) = context.site.uid {
             give_tree(&tree, uid).map_err(words)?;
         }
         let name = content.layer.as_ref().map_or(sbom::ROOT, LayerName::as_str);
         cache.adopt(&tree, name).map_err(words)
     }
+}
+
+/// The folder `at` of what was unpacked, reached through no link.
+fn folder_in(unpacked: &Path, at: &Path) -> Option<PathBuf> {
+    let mut folder = unpacked.to_owned();
+    for part in at.components() {
+        match part {
+            Component::RootDir => continue,
+            Component::Normal(name) => folder.push(name),
+            _ => return None,
+        }
+        folder.symlink_metadata().ok().filter(Metadata::is_dir)?;
+    }
+    Some(folder)
 }
 
 /// Copies a blob, unless it is there. The inner error: it is not to be had, or not what it should be.

@@ -6,12 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::manifest::{
-    Carried, Content, KNOWN, Known, MANIFEST_BYTES_MAX, Manifest, PackedContent, blobs,
+    CONTENT, Carried, Content, KNOWN, Known, MANIFEST_BYTES_MAX, Manifest, PackedContent, blobs,
+    place_in_slug,
 };
 use super::{Note, Portable, copy_blob};
 use crate::archive::{Compression, Modes, Packed, Tree, pack};
 use crate::build::cache::Cache;
-use crate::build::site::LAYERS;
 use crate::build::state::State;
 use crate::build::tree::flatten;
 use crate::build::{BuildError, Event, sbom};
@@ -20,9 +20,6 @@ use crate::sys::fs::{
     create_dir_durable, read_if_present, remove_tree, temporary_beside, write_atomic,
 };
 use crate::sys::{At as _, PathError};
-
-/// Where the content lies in a tar that is made for this alone.
-const CONTENT: &str = "/content";
 
 impl Portable<'_> {
     /// Puts what this build leaves into the folder, and removes what no app's build needs of it any more.
@@ -54,7 +51,7 @@ impl Portable<'_> {
             }
         }
         let manifest = Manifest::new(Carried {
-            state: without_folders(state),
+            state: state.without_folders(),
             contents: carried,
             artifacts,
         });
@@ -76,9 +73,8 @@ impl Portable<'_> {
     /// The content as a tar: the slug's own layer, the one that is there, or a new one.
     fn packed(&self, cache: &Cache, kept: &Kept<'_>) -> Result<PackedContent, BuildError> {
         if let Some(packed) = kept.of_slug {
-            let inside = Path::new(LAYERS).join(kept.buildpack.folder());
             return Ok(PackedContent {
-                at: inside.join(kept.name()),
+                at: place_in_slug(kept.buildpack, kept.name()),
                 blob: packed.layer.clone(),
             });
         }
@@ -222,16 +218,4 @@ fn kept(state: &State) -> Vec<Kept<'_>> {
     }
     all.retain(|kept| !kept.roots.is_empty());
     all
-}
-
-/// The names of folders mean nothing on another machine.
-fn without_folders(state: &State) -> State {
-    let mut state = state.clone();
-    for buildpack in state.buildpacks.values_mut() {
-        buildpack.sboms = None;
-        for layer in buildpack.layers.values_mut() {
-            layer.roots.clear();
-        }
-    }
-    state
 }
