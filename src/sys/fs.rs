@@ -100,6 +100,20 @@ pub fn read_plain(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, PathEr
     }
 }
 
+/// Opens a file that a stranger may have placed, if it is a regular one: no link is followed, no pipe waits.
+pub fn open_plain(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ));
+    }
+    Ok(file)
+}
+
 /// Reads an open file to its end, if it is a regular one of at most `bytes_max` bytes.
 pub fn read_regular(file: File, bytes_max: u64) -> io::Result<Vec<u8>> {
     use std::io::Read as _;

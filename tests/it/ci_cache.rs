@@ -273,3 +273,22 @@ fn a_folder_that_cannot_be_written_costs_the_cache_and_not_the_slug() {
         "{said}"
     );
 }
+
+#[test]
+fn what_is_no_file_in_the_folder_is_said_and_waited_for_by_nobody() {
+    as_both(|world| {
+        on_machine(world, "first", "cache");
+        for (name, place) in [("m", "apps"), ("b", "blobs/sha256")] {
+            carry(world, "cache", name);
+            for path in files(&world.path(name).join(place)) {
+                fs::remove_file(&path).unwrap();
+                let mode = rustix::fs::Mode::from_raw_mode(0o666);
+                rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0)
+                    .unwrap();
+            }
+            world.give_tree(&world.path(name));
+            let (_, said) = on_machine(world, &format!("of-{name}"), name);
+            assert!(said.contains("not a regular file"), "{said}");
+        }
+    });
+}

@@ -13,7 +13,7 @@ mod manifest;
 mod save;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::lchown;
 use std::path::{Component, Path, PathBuf};
@@ -25,7 +25,7 @@ use super::{BuildError, BuildRequest, Event, sbom};
 use crate::archive::LayerBlob;
 use crate::ident::{Digest, LayerName};
 use crate::store::Store;
-use crate::sys::fs::{create_dir_durable, read_if_present, remove_tree, write_unsynced};
+use crate::sys::fs::{create_dir_durable, open_plain, read_plain, remove_tree, write_unsynced};
 use crate::sys::{At as _, PathError};
 
 use manifest::{Content, Known, MANIFEST_BYTES_MAX, Manifest, PackedContent, SCHEMA, place};
@@ -140,8 +140,8 @@ impl<'a> Portable<'a> {
 
     /// The manifest, if there is one; why it cannot be believed.
     fn read(&self) -> Result<Option<Manifest>, String> {
-        let bytes = read_if_present(&self.manifest(), MANIFEST_BYTES_MAX)
-            .map_err(|error| error.to_string())?;
+        let bytes = read_plain(&self.manifest(), MANIFEST_BYTES_MAX)
+            .map_err(|error| format!("{error}: {}", error.source))?;
         let Some(bytes) = bytes else {
             return Ok(None);
         };
@@ -194,7 +194,7 @@ impl<'a> Portable<'a> {
             return Err(MISPLACED.to_owned());
         }
         let path = self.store.blob_path(&blob.digest);
-        let file = File::open(&path).map_err(|error| error.to_string())?;
+        let file = open_plain(&path).map_err(|error| error.to_string())?;
         if Digest::of_reader(file).map_err(|error| error.to_string())? != blob.digest {
             return Err(DAMAGED.to_owned());
         }
@@ -211,26 +211,12 @@ impl<'a> Portable<'a> {
     }
 }
 
-/// The folder `at` of what was unpacked, reached through no link.
-fn folder_in(unpacked: &Path, at: &Path) -> Option<PathBuf> {
-    let mut folder = unpacked.to_owned();
-    for part in at.components() {
-        match part {
-            Component::RootDir => continue,
-            Component::Normal(name) => folder.push(name),
-            _ => return None,
-        }
-        folder.symlink_metadata().ok().filter(Metadata::is_dir)?;
-    }
-    Some(folder)
-}
-
 /// Copies a blob, unless it is there. The inner error: it is not to be had, or not what it should be.
 fn copy_blob(from: &Store, to: &Store, blob: &LayerBlob) -> Result<Result<(), String>, PathError> {
     if to.has_blob(&blob.digest, Some(blob.size_bytes)) {
         return Ok(Ok(()));
     }
-    let mut source = match File::open(from.blob_path(&blob.digest)) {
+    let mut source = match open_plain(&from.blob_path(&blob.digest)) {
         Ok(source) => source,
         Err(error) => return Ok(Err(error.to_string())),
     };
@@ -243,6 +229,22 @@ fn copy_blob(from: &Store, to: &Store, blob: &LayerBlob) -> Result<Result<(), St
     } else {
         Err(DAMAGED.to_owned())
     })
+}
+
+/// The folder `at`, an absolute path, of what was unpacked to `to`. None unless each part of it is a folder there: a
+/// manifest may be anybody's, and what it names is given to the build's user and moved into the app's own cache.
+fn folder_in(to: &Path, at: &Path) -> Option<PathBuf> {
+    let mut folder = to.to_owned();
+    for part in at.strip_prefix("/").ok()?.components() {
+        let Component::Normal(name) = part else {
+            return None;
+        };
+        folder.push(name);
+        if !folder.symlink_metadata().ok()?.is_dir() {
+            return None;
+        }
+    }
+    Some(folder)
 }
 
 /// Unpacks a tar of ours, whose digest was checked, into a folder of its own.
@@ -274,4 +276,31 @@ fn give_tree(tree: &Path, uid: u32) -> Result<(), PathError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_is_a_folder_of_its_own_tar() {
+        let scratch = tempfile::tempdir().unwrap();
+        let to = scratch.path().join("portable");
+        fs::create_dir_all(to.join("layers/a/l")).unwrap();
+        fs::create_dir(scratch.path().join("of-the-host")).unwrap();
+        std::os::unix::fs::symlink("..", to.join("up")).unwrap();
+        let check = |at: &str, expected: Option<&str>| {
+            let found = folder_in(&to, Path::new(at));
+            assert_eq!(found, expected.map(|name| to.join(name)), "{at}");
+        };
+        check("/layers/a/l", Some("layers/a/l"));
+        check("/../of-the-host", None);
+        check("/layers/../../of-the-host", None);
+        check("//../of-the-host", None);
+        check("/up/of-the-host", None);
+        check("/up", None);
+        check("../of-the-host", None);
+        check("layers/a/l", None);
+        check("/nothing", None);
+    }
 }

@@ -16,9 +16,7 @@ use crate::build::state::State;
 use crate::build::tree::flatten;
 use crate::build::{BuildError, Event, sbom};
 use crate::ident::{BuildpackId, Digest, LayerName};
-use crate::sys::fs::{
-    create_dir_durable, read_if_present, remove_tree, temporary_beside, write_atomic,
-};
+use crate::sys::fs::{create_dir_durable, read_plain, remove_tree, temporary_beside, write_atomic};
 use crate::sys::{At as _, PathError};
 
 impl Portable<'_> {
@@ -157,7 +155,7 @@ impl Portable<'_> {
         let apps = self.folder.join("apps");
         for entry in fs::read_dir(&apps).at("read", &apps)? {
             let path = entry.at("read", &apps)?.path();
-            let bytes = read_if_present(&path, MANIFEST_BYTES_MAX)?.unwrap_or_default();
+            let bytes = read_plain(&path, MANIFEST_BYTES_MAX)?.unwrap_or_default();
             let manifest: Option<Manifest> = serde_json::from_slice(&bytes).ok();
             let Some(Manifest { cache, .. }) = manifest else {
                 return Ok(()); // of a newer slug: what it needs is not known
