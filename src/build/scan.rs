@@ -139,7 +139,9 @@ impl<'a> Scan<'a> {
         match value {
             toml::Value::String(text) => self.look(text.as_bytes(), inside),
             toml::Value::Array(values) => {
-                values.iter().for_each(|value| self.value(value, inside));
+                for value in values {
+                    self.value(value, inside);
+                }
             }
             toml::Value::Table(table) => {
                 for (key, value) in table {
