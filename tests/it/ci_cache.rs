@@ -210,6 +210,9 @@ fn forge(world: &World, cache: &str, change: impl FnOnce(&mut Value)) {
     fs::write(&path, manifest.to_string()).unwrap();
 }
 
+/// What somebody makes of what is carried.
+type Forgery<'a> = &'a dyn Fn(&mut Value);
+
 #[test]
 fn a_forged_manifest_leads_to_no_folder_of_the_host() {
     as_both(|world| {
@@ -219,7 +222,7 @@ fn a_forged_manifest_leads_to_no_folder_of_the_host() {
         let owned_by = owner(&victim);
         let up = "/..".repeat(32);
         let outside = format!("{up}{}", world.path("victim").display());
-        let forgeries: [(&str, &dyn Fn(&mut Value)); 3] = [
+        let forgeries: [(&str, Forgery); 3] = [
             ("place", &|cache| {
                 for content in cache["contents"].as_array_mut().unwrap() {
                     content["at"] = format!("{outside}/deps").into();
