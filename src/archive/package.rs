@@ -17,6 +17,7 @@ use sha2::Sha256;
 
 use crate::ident::{BuildpackId, Digest};
 use crate::sys::At as _;
+use crate::sys::fs::open_plain;
 
 use super::documents::{INDEX_TYPE, MANIFEST_TYPE, refuse};
 use super::entry::Entries;
@@ -295,7 +296,7 @@ impl Layout {
         match self {
             Self::Folder(folder) => {
                 let path = folder.join(name);
-                let file = match File::open(&path) {
+                let file = match open_plain(&path) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                     opened => opened.at("open", &path)?,
                 };

@@ -82,6 +82,13 @@ fn a_package_is_checked_by_its_digests_and_kept_whole_or_not_at_all() {
         .code(3)
         .says("the buildpack `")
         .says("is damaged");
+    fs::remove_file(&blob).unwrap();
+    let pipe = Command::new("mkfifo").arg(&blob).status().unwrap();
+    assert!(pipe.success());
+    build_app(&world, &["--buildpack", "layout"])
+        .code(3)
+        .says("not a regular file");
+    fs::remove_file(&blob).unwrap();
     layout(&world, "layout", "test/a", "1.0.0", &[layer]);
     assert_eq!(
         builders(&build_app(&world, &["--buildpack", "layout"])),
