@@ -74,7 +74,17 @@ pub fn programs(
     at: &Path,
     process: Option<&ProcessType>,
 ) -> Result<Vec<PathBuf>, PathError> {
-    let common = PathBuf::from("exec.d");
+    files_for(layer, at, "exec.d", process)
+}
+
+/// The files in the folder `common` of a layer and then in its folder of the process type, each sorted by name, as paths below `at`.
+pub(super) fn files_for(
+    layer: &Path,
+    at: &Path,
+    common: &str,
+    process: Option<&ProcessType>,
+) -> Result<Vec<PathBuf>, PathError> {
+    let common = PathBuf::from(common);
     let own = process.map(|process| common.join(process.as_str()));
     let mut found = Vec::new();
     for below in [Some(common), own].into_iter().flatten() {
@@ -85,7 +95,7 @@ pub fn programs(
 }
 
 /// The names of the files of a folder, sorted; none if it is not there.
-pub(super) fn files(folder: &Path) -> Result<Vec<OsString>, PathError> {
+fn files(folder: &Path) -> Result<Vec<OsString>, PathError> {
     // A link in place of the folder would be followed outside the sandbox.
     if !std::fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir()) {
         return Ok(Vec::new());

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::path::PathBuf;
 
-use super::exec_d::files;
+use super::exec_d::files_for;
 use crate::ident::ProcessType;
 use crate::sys::PathError;
 
@@ -62,14 +62,7 @@ pub fn profiles(
     at: &Path,
     process: Option<&ProcessType>,
 ) -> Result<Vec<PathBuf>, PathError> {
-    let common = PathBuf::from("profile.d");
-    let own = process.map(|process| common.join(process.as_str()));
-    let mut found = Vec::new();
-    for below in [Some(common), own].into_iter().flatten() {
-        let names = files(&layer.join(&below))?;
-        found.extend(names.into_iter().map(|name| at.join(&below).join(name)));
-    }
-    Ok(found)
+    files_for(layer, at, "profile.d", process)
 }
 
 /// As one word of a shell.

@@ -139,7 +139,7 @@ fn a_signal_that_nohup_ignores_ends_no_build() {
     // The buildpack goes on once the signal was sent.
     let sends = "trap '' HUP; slug build app --buildpack slow 2>log & pid=$!
         until grep -q building log; do kill -0 $pid || exit 9; sleep 0.05; done
-        kill -HUP $pid; touch $(find store/cache/build/*/work/*/workspace -name file -printf '%h/on')
+        kill -HUP $pid; touch $(find store/cache/build -path '*/workspace/file' -printf '%h/on')
         wait $pid";
     world.program("bash", &["-c", sends]).run().ok();
 }
