@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::support::load::Load;
 use crate::support::processes;
 use crate::support::processes::Process;
+use crate::support::traffic::Traffic;
 use crate::support::up::Up;
 use crate::support::world::World;
 
@@ -60,6 +61,36 @@ fn twenty_deploys_config_changes_and_rollbacks_fail_no_request() {
         all.iter().map(String::as_str).collect(),
         "answered by neither, or one never answered"
     );
+}
+
+/// Every way to change what runs, one after the other, a hundred times.
+#[test]
+fn a_hundred_switches_fail_nothing_of_any_kind_of_traffic() {
+    let world = World::new();
+    let slugs = ["red", "blue"].map(|name| world.switchboard(name));
+    world.slug(&["release", &slugs[0]]).ok();
+    let up = world.up(&[]);
+    let traffic = Traffic::start(up.address);
+    let mut version = 1;
+    for change in 0..100_usize {
+        traffic.wait_for_more(10);
+        traffic.switch(|| {
+            let number = format!("NUMBER={change}");
+            let back_to = format!("v{}", version.max(2) - 1);
+            let arguments = match change % 4 {
+                0 => vec!["release", &slugs[(change / 4 + 1) % 2]],
+                1 => vec!["config", "set", &number],
+                2 => vec!["rollback", &back_to],
+                _ => vec!["restart"],
+            };
+            world.slug(&arguments).ok();
+            if change % 4 < 3 {
+                version += 1;
+            }
+            version
+        });
+    }
+    traffic.finish().none_failed();
 }
 
 #[test]

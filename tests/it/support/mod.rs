@@ -17,6 +17,7 @@ pub(crate) mod processes;
 pub(crate) mod run;
 pub(crate) mod servers;
 pub(crate) mod tools;
+pub(crate) mod traffic;
 pub(crate) mod transcript;
 pub(crate) mod up;
 pub(crate) mod wait;
