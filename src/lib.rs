@@ -6,6 +6,7 @@
 //! - `ident`: the parsed names: `AppName`, `Digest`, `ReleaseVersion`, …
 //! - `sys`: the only room that touches the machine: files, mounts, processes, clock, fetch.
 //! - `logs`: lines of output: framing, prefix, history.
+//! - `grammar`: `Procfile` and `.env`: one strict grammar each.
 //! - `layer`: the environment delta of a layer, and the cache decision with its reasons.
 //! - `buildpack`: the contract: descriptor, order, plan, layers, launch, and what a built-in implements.
 //! - `store`: blobs by digest, the ledger of releases, sealed config, garbage.
@@ -16,7 +17,7 @@
 //! - `release`: slug + config → release; rollback; what differs.
 //! - `run`: runs releases: launch, formation, supervisor, stop.
 //! - `router`: the public listener in front of the web processes; knows no release.
-//! - `buildpacks`: the built-in ones, a folder each; they use `buildpack`, `layer` and `ident` alone.
+//! - `buildpacks`: the built-in ones, a folder each; they use `buildpack`, `grammar`, `layer` and `ident` alone.
 //!
 //! The binary's `cli` is another crate. Start reading at `build`, then `release`, then `run`: each
 //! `mod.rs` tells its stage as one story.
@@ -28,6 +29,7 @@ pub mod buildpack;
 pub mod buildpacks;
 #[cfg(test)]
 mod fuzz;
+pub mod grammar;
 pub mod ident;
 pub mod layer;
 pub mod lifecycle;

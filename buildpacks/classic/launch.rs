@@ -14,7 +14,8 @@ use crate::buildpack::author::read_text;
 use crate::buildpack::author::write as write_file;
 use crate::buildpack::classic::Pack;
 use crate::buildpack::classic::Packs;
-use crate::buildpacks::procfile::grammar;
+use crate::grammar::procfile;
+use crate::grammar::remark;
 
 use super::pack::say;
 use super::release::Release;
@@ -91,13 +92,12 @@ fn read_procfile(app: &Path) -> Result<BTreeMap<String, String>, Failure> {
     let Some(text) = read_text(&app.join("Procfile"))? else {
         return Ok(BTreeMap::new());
     };
-    let parsed = grammar::parse(&text);
+    let parsed = procfile::parse(&text);
     for warning in &parsed.warnings {
-        say(&format!("warning: {warning}"));
+        say(&format!("warning: {}", warning.of_file("Procfile")));
     }
     if !parsed.problems.is_empty() {
-        let problems: Vec<String> = parsed.problems.iter().map(ToString::to_string).collect();
-        return Err(Failure(problems.join("\n\n")));
+        return Err(Failure(remark::list("Procfile", &parsed.problems)));
     }
     let entries = parsed.entries.into_iter();
     Ok(entries.map(|entry| (entry.name, entry.command)).collect())

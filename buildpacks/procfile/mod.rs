@@ -1,10 +1,6 @@
 //! Process types from the app's `Procfile`: each line is run by bash, as the
 //! Procfile buildpack of other CNB platforms does.
 
-pub(super) mod grammar;
-#[cfg(test)]
-mod hostile;
-
 use crate::buildpack::author::AuthoredLaunch;
 use crate::buildpack::author::AuthoredProcess;
 use crate::buildpack::author::BuildContext;
@@ -15,8 +11,9 @@ use crate::buildpack::author::Evidence;
 use crate::buildpack::author::Failure;
 use crate::buildpack::author::PlanMetadata;
 use crate::buildpack::author::read_text;
-
-use grammar::Parsed;
+use crate::grammar::procfile;
+use crate::grammar::procfile::Entry;
+use crate::grammar::procfile::Parsed;
 
 /// The buildpack.
 pub(super) const BUILT_IN: BuiltIn = BuiltIn {
@@ -36,7 +33,7 @@ fn detect(context: &DetectContext) -> Result<Detected, Failure> {
         entries,
         warnings,
         problems,
-    } = grammar::parse(&text);
+    } = procfile::parse(&text);
     let evidence = entries.iter().map(|entry| Evidence {
         what: format!("process {}: {}", entry.name, entry.command),
         file: Some(FILE.to_owned()),
@@ -44,8 +41,8 @@ fn detect(context: &DetectContext) -> Result<Detected, Failure> {
     });
     Ok(Detected::Yes(Box::new(PlanMetadata {
         evidence: evidence.collect(),
-        warnings: warnings.iter().map(ToString::to_string).collect(),
-        problems: problems.iter().map(ToString::to_string).collect(),
+        warnings: warnings.iter().map(|remark| remark.of_file(FILE)).collect(),
+        problems: problems.iter().map(|remark| remark.of_file(FILE)).collect(),
         ..PlanMetadata::default()
     })))
 }
@@ -53,7 +50,7 @@ fn detect(context: &DetectContext) -> Result<Detected, Failure> {
 fn build(context: &BuildContext) -> Result<(), Failure> {
     let text = read_text(&context.app.join(FILE))?.unwrap_or_default();
     context.launch(&AuthoredLaunch {
-        processes: processes(&grammar::parse(&text)),
+        processes: processes(&procfile::parse(&text)),
         ..AuthoredLaunch::default()
     })
 }
@@ -71,7 +68,7 @@ fn processes(parsed: &Parsed) -> Vec<AuthoredProcess> {
     } else {
         None
     };
-    let process = |entry: &grammar::Entry| AuthoredProcess {
+    let process = |entry: &Entry| AuthoredProcess {
         process_type: entry.name.clone(),
         command: vec!["bash".to_owned(), "-c".to_owned(), entry.command.clone()],
         default: Some(entry.name.as_str()) == default,
@@ -84,7 +81,7 @@ mod tests {
     use super::*;
 
     fn default_of(text: &str) -> Option<String> {
-        processes(&grammar::parse(text))
+        processes(&procfile::parse(text))
             .into_iter()
             .find(|process| process.default)
             .map(|process| process.process_type)

@@ -8,8 +8,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use slug::archive;
+use slug::grammar::env_file;
+use slug::grammar::remark;
 use slug::ident::{AppName, EnvKey, ReleaseVersion};
-use slug::release::{self, ConfigChange, Contract, ReleaseError, env_file};
+use slug::release::{self, ConfigChange, Contract, ReleaseError};
 use slug::store::{CONFIG_VAR_BYTES_MAX, ConfigVars, Ledger, Secret, Store};
 
 use super::args::{Config, ConfigCommand, ReleaseOptions};
@@ -198,21 +200,26 @@ pub(crate) fn import(settings: &Settings, file: &Path) -> Result<Vec<(EnvKey, Se
                 .unchanged(UNCHANGED),
         );
     }
-    let parsed = env_file::parse(&bytes).map_err(|error| {
-        Failure::failed(format!("{name}, {error}"))
+    let parsed = env_file::parse(&bytes).map_err(|problems| {
+        Failure::failed(format!("{name} is not an env file"))
+            .detail(remark::list(&file.display().to_string(), &problems))
             .unchanged(UNCHANGED)
-            .hint("one KEY=value a line; quote a value that holds ` #` or line ends")
+            .hint("one NAME=value a line; quote a value that holds ` #` or line ends; `slug check` checks the file")
     })?;
-    for (key, line) in &parsed.duplicates {
-        settings.ui.warn(&format!(
-            "{name}, line {line}: {key} is there twice; the last one counts"
-        ));
+    for remark in &parsed.duplicates {
+        settings
+            .ui
+            .warn(&remark.of_file(&file.display().to_string()));
     }
-    Ok(parsed
-        .vars
-        .into_iter()
-        .map(|(key, value)| (key, Secret::new(value)))
-        .collect())
+    let secret = |var: env_file::Assignment| {
+        let key = var.name.parse().map_err(|error: slug::ident::BadEnvKey| {
+            Failure::failed(format!("{name}, line {}: {error}", var.line))
+                .unchanged(UNCHANGED)
+                .hint("give it another name, or leave it out")
+        })?;
+        Ok((key, Secret::new(var.value)))
+    };
+    parsed.vars.into_iter().map(secret).collect()
 }
 
 /// The current config vars on this host, and the release that has them.

@@ -19,9 +19,6 @@ mod contract;
 mod deploy;
 mod diff;
 mod eligibility;
-pub mod env_file;
-#[cfg(test)]
-mod hostile;
 mod plan;
 mod rollback;
 mod verify;

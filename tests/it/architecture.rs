@@ -8,6 +8,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ident", &[]),
     ("sys", &["ident"]),
     ("logs", &["ident", "sys"]),
+    ("grammar", &["ident"]),
     ("layer", &["ident", "sys"]),
     ("buildpack", &["ident", "sys", "logs", "layer"]),
     ("store", &["ident", "sys"]),
@@ -58,7 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("router", &["ident", "sys", "logs"]),
-    ("buildpacks", &["ident", "layer", "buildpack"]),
+    ("buildpacks", &["ident", "grammar", "layer", "buildpack"]),
 ];
 
 /// No room, and not in the program: what the tests of every room may use.

@@ -4,58 +4,40 @@
 //! A line is blank, a comment (`#` first), or `name: command`. Everything
 //! after the colon is the shell's, an inline `#` too.
 
-use crate::ident::marked;
+use std::collections::HashMap;
+
 use crate::ident::shown;
-use std::fmt;
+
+use super::Remark;
 
 /// The longest name (a process type is also a host and unit name).
 const NAME_BYTES_MAX: usize = 63;
 
 /// A process type and its command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::buildpacks) struct Entry {
-    pub(in crate::buildpacks) name: String,
-    pub(in crate::buildpacks) command: String,
+pub struct Entry {
+    /// The process type: `[A-Za-z0-9][A-Za-z0-9_-]*`, at most 63 characters.
+    pub name: String,
+    /// What the shell is given: not empty, without blanks around it.
+    pub command: String,
     /// From one.
-    pub(in crate::buildpacks) line: u64,
+    pub line: u64,
 }
 
 /// All that a file says.
 #[derive(Debug, Default)]
-pub(in crate::buildpacks) struct Parsed {
-    pub(in crate::buildpacks) entries: Vec<Entry>,
-    pub(in crate::buildpacks) warnings: Vec<Remark>,
-    pub(in crate::buildpacks) problems: Vec<Remark>,
+pub struct Parsed {
+    /// The processes, in the order of the file, each name once.
+    pub entries: Vec<Entry>,
+    /// What is read, and by some other tool otherwise.
+    pub warnings: Vec<Remark>,
+    /// What is not read. A file with one is refused whole.
+    pub problems: Vec<Remark>,
 }
 
-/// Something about a place of the file.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::buildpacks) struct Remark {
-    line: u64,
-    column: usize,
-    text: String,
-    /// The line as it stands, for the marker.
-    source: String,
-}
-
-impl fmt::Display for Remark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            line,
-            column,
-            text,
-            source,
-        } = self;
-        write!(f, "Procfile:{line}:{column}: {text}")?;
-        for shown in marked(source, *column).lines() {
-            write!(f, "\n  | {shown}")?;
-        }
-        Ok(())
-    }
-}
-
-/// Reads the whole file: every problem of it, not the first alone.
-pub(in crate::buildpacks) fn parse(text: &str) -> Parsed {
+/// Reads the whole file: every problem of it, not the first alone. Bytes that are not UTF-8 come in as U+FFFD, and
+/// are refused.
+pub fn parse(text: &str) -> Parsed {
     let mut parsed = Parsed::default();
     let text = if let Some(rest) = text.strip_prefix('\u{feff}') {
         let text = "the file begins with a byte order mark, which foreman and Heroku take for a part of the first name";
@@ -69,13 +51,13 @@ pub(in crate::buildpacks) fn parse(text: &str) -> Parsed {
     } else {
         text
     };
-    let mut carriage_return = None;
+    let (mut lines, mut carriage_return) = (HashMap::new(), None);
     for (line, source) in (1..).zip(text.split('\n')) {
         let source = source
             .strip_suffix('\r')
             .inspect(|_| carriage_return = carriage_return.or(Some(line)))
             .unwrap_or(source);
-        read_line(line, source, &mut parsed);
+        read_line(line, source, &mut lines, &mut parsed);
     }
     if let Some(line) = carriage_return {
         let text = "the lines end in CR LF, which Heroku's classic platform takes for a part of the command";
@@ -98,7 +80,13 @@ pub(in crate::buildpacks) fn parse(text: &str) -> Parsed {
     parsed
 }
 
-fn read_line(line: u64, source: &str, parsed: &mut Parsed) {
+/// `lines` knows where each name is.
+fn read_line<'a>(
+    line: u64,
+    source: &'a str,
+    lines: &mut HashMap<&'a str, u64>,
+    parsed: &mut Parsed,
+) {
     let content = source.trim_start_matches([' ', '\t']);
     if content.is_empty() || content.starts_with('#') {
         return;
@@ -113,11 +101,11 @@ fn read_line(line: u64, source: &str, parsed: &mut Parsed) {
     match entry(content) {
         Err((column, text)) => parsed.problems.push(remark(column, text)),
         Ok((name, command)) => {
-            if let Some(first) = parsed.entries.iter().find(|entry| entry.name == name) {
+            if let Some(first) = lines.insert(name, line) {
+                lines.insert(name, first);
                 let text = format!(
-                    "`{}` is already on line {}: one of the two must go",
-                    shown(name),
-                    first.line
+                    "`{}` is already on line {first}: one of the two must go",
+                    shown(name)
                 );
                 parsed.problems.push(remark(1, text));
                 return;
@@ -211,107 +199,4 @@ fn entry(content: &str) -> Result<(&str, &str), (usize, String)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(text: &str, entries: &[(&str, &str)], problems: &[&str], warnings: usize) {
-        let parsed = parse(text);
-        let got: Vec<_> = parsed
-            .entries
-            .iter()
-            .map(|entry| (entry.name.as_str(), entry.command.as_str()))
-            .collect();
-        assert_eq!(got, entries, "{text:?}");
-        let got: Vec<_> = parsed
-            .problems
-            .iter()
-            .map(|problem| format!("{}:{}", problem.line, problem.column))
-            .collect();
-        assert_eq!(got, problems, "{text:?}: {:?}", parsed.problems);
-        assert_eq!(
-            parsed.warnings.len(),
-            warnings,
-            "{text:?}: {:?}",
-            parsed.warnings
-        );
-    }
-
-    #[test]
-    fn what_every_tool_reads_alike_is_read() {
-        check(
-            "# c\n\n  # c: x\nweb: run # tail\n",
-            &[("web", "run # tail")],
-            &[],
-            0,
-        );
-        check("web:run", &[("web", "run")], &[], 0);
-        check("web: run  \t", &[("web", "run")], &[], 0);
-        check("a-b: x\n2: y", &[("a-b", "x"), ("2", "y")], &[], 0);
-        check(
-            "web: echo a:b \u{2028} c",
-            &[("web", "echo a:b \u{2028} c")],
-            &[],
-            0,
-        );
-        check(
-            &format!("{}: x", "a".repeat(63)),
-            &[(&"a".repeat(63), "x")],
-            &[],
-            0,
-        );
-    }
-
-    #[test]
-    fn what_some_tool_reads_otherwise_is_warned_about() {
-        check("\u{feff}web: run", &[("web", "run")], &[], 1);
-        check(
-            "web: run\r\nworker: x\r\n",
-            &[("web", "run"), ("worker", "x")],
-            &[],
-            1,
-        );
-        check("  web: run", &[("web", "run")], &[], 1);
-        check(
-            "Web: run\na_b: run",
-            &[("Web", "run"), ("a_b", "run")],
-            &[],
-            2,
-        );
-    }
-
-    #[test]
-    fn whatever_is_not_an_entry_is_refused_with_its_place() {
-        check("web : run", &[], &["1:4"], 0);
-        check("web run", &[], &["1:1"], 0);
-        check("web:\nworker:   ", &[], &["1:5", "2:8"], 0);
-        check("web: a\nweb: b", &[("web", "a")], &["2:1"], 0);
-        check("web: a \\\n  b", &[], &["1:8", "2:3"], 0);
-        check(
-            "<<<<<<< HEAD\nweb: a\n=======\nweb: b\n>>>>>>> x",
-            &[("web", "a")],
-            &["1:1", "3:1", "4:1", "5:1"],
-            0,
-        );
-        check(
-            "wéb: x\na.b: x\n\"web\": x\n-a: x",
-            &[],
-            &["1:2", "2:2", "3:1", "4:1"],
-            0,
-        );
-        check("web: a\0b\nworker: \u{fffd}", &[], &["1:7", "2:9"], 0);
-        check("web: a\rworker: b", &[], &["1:7"], 0);
-        check(&format!("{}: x", "a".repeat(64)), &[], &["1:1"], 0);
-        check("", &[], &["1:1"], 0);
-        check("# only\n", &[], &["1:1"], 0);
-    }
-
-    #[test]
-    fn a_problem_shows_its_line_and_marks_its_column() {
-        let parsed = parse("ok: x\n  web run");
-        let shown = parsed.problems[0].to_string();
-        assert_eq!(
-            shown,
-            "Procfile:2:3: no colon (expected `name: command`)\n  |   web run\n  |   ^"
-        );
-    }
-}
+mod tests;
