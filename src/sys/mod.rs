@@ -16,6 +16,7 @@ pub mod readable;
 pub mod sandbox;
 pub mod signal;
 mod syscall;
+pub mod takeover;
 pub mod umask;
 
 pub use fs::{At, PathError};

@@ -52,17 +52,42 @@ pub(in crate::sys) unsafe fn clone(flags: libc::c_int) -> io::Result<Option<u32>
     reason = "std's exec gives a text file without `#!` to a shell; this does not"
 )]
 pub(in crate::sys) fn execve(path: &CStr, argv: &[&CStr], env: &[&CStr]) -> io::Error {
-    let pointers = |strings: &[&CStr]| -> Vec<*const libc::c_char> {
-        strings
-            .iter()
-            .map(|string| string.as_ptr())
-            .chain([ptr::null()])
-            .collect()
-    };
     let (argv, env) = (pointers(argv), pointers(env));
     // SAFETY: path and all strings end with NUL and outlive the call; both arrays end with null.
     unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), env.as_ptr()) };
     io::Error::last_os_error()
+}
+
+/// As `execve`, of the file behind a descriptor.
+#[expect(unsafe_code, reason = "rustix has no execveat")]
+pub(in crate::sys) fn execveat(
+    program: BorrowedFd<'_>,
+    argv: &[&CStr],
+    env: &[&CStr],
+) -> io::Error {
+    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: all strings end with NUL and outlive the call; both arrays end with null; the path is empty, so the
+    // descriptor alone says which file.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            env.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    io::Error::last_os_error()
+}
+
+/// An array of C strings as C has it.
+fn pointers(strings: &[&CStr]) -> Vec<*const libc::c_char> {
+    strings
+        .iter()
+        .map(|string| string.as_ptr())
+        .chain([ptr::null()])
+        .collect()
 }
 
 /// Ends the process at once: nothing is flushed, no handler runs.
@@ -174,6 +199,13 @@ pub(in crate::sys) fn default_signal(signal: i32) {
             size_of::<SignalSet>(),
         )
     };
+}
+
+/// Ignores a signal, as Rust's runtime does with SIGPIPE.
+#[expect(unsafe_code, reason = "rustix has no sigaction")]
+pub(in crate::sys) fn ignore_signal(signal: i32) {
+    // SAFETY: SIG_IGN is no handler: no code of this program runs by it.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
 }
 
 /// A descriptor that is readable while one of these signals, held back, is pending.

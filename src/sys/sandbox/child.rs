@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::MemfdFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use serde::{Deserialize, Serialize};
 
 use crate::sys::sandbox::SandboxError;
 use crate::sys::sandbox::Spec;
@@ -34,7 +35,8 @@ pub const SHIM: &str = "slug-shim";
 const SHIM_ARGUMENT: &str = "--sandbox-shim";
 
 /// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Exit {
     /// It called exit.
     Code(i32),
@@ -64,15 +66,15 @@ pub enum Scope {
 /// A started process. Dropping it closes the lifeline: all in the sandbox are killed.
 #[derive(Debug)]
 pub struct Child {
-    pid: Pid,
-    init: OwnedFd,
-    lifeline: OwnedFd,
+    pub(super) pid: Pid,
+    pub(super) init: OwnedFd,
+    pub(super) lifeline: OwnedFd,
     /// Reports that came before the init's pid was known.
-    early: VecDeque<Report>,
-    executed: bool,
-    reaped: bool,
-    ended: Option<Exit>,
-    lent: Option<Lent>,
+    pub(super) early: VecDeque<Report>,
+    pub(super) executed: bool,
+    pub(super) reaped: bool,
+    pub(super) ended: Option<Exit>,
+    pub(super) lent: Option<Lent>,
 }
 
 /// Starts the program of `spec` with this very program as the shim; returns when it was
