@@ -1,10 +1,12 @@
 //! `slug up`: the supervisor and the router, which meet only here.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use slug::ident::AppName;
-use slug::logs::{History, Labels, Paint, Pump, Sink};
+use slug::logs::{History, Labels, Paint, Pump, Sink, Terminal};
 use slug::release::{ConfigChange, plan_config_change, plan_deploy};
 use slug::router::{self, Router, RouterError, RouterOptions};
 use slug::run::{self, Front, Target, UpError, UpOptions};
@@ -74,14 +76,14 @@ fn start_pump(settings: &Settings, store: &Store, app: &AppName) -> Result<Pump,
     } else {
         Paint::Plain
     };
-    let failed = |error: io::Error| {
-        Failure::failed(format!(
-            "the threads that read logs could not be started: {error}"
-        ))
-    };
-    let sink = Sink::start(io::stdout(), paint).map_err(failed)?;
     let history = History::open(&store.host().join("logs").join(app.as_str()))?;
-    Pump::start(sink, Some(history)).map_err(|error| Failure::failed(error.to_string()))
+    let out = io::stdout().as_fd().try_clone_to_owned();
+    let out = out.map_err(|error| Failure::failed(format!("standard output: {error}")))?;
+    let sinks: Vec<Box<dyn Sink>> = vec![
+        Box::new(Terminal::new(File::from(out), paint)),
+        Box::new(history),
+    ];
+    Pump::start(sinks).map_err(|error| Failure::failed(error.to_string()))
 }
 
 fn start_router(typed: &Up, pump: &Pump) -> Result<Router, Failure> {

@@ -23,11 +23,16 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustix::fs::inotify;
 use thiserror::Error;
 
+use super::Batch;
+use super::Policy;
+use super::Sink;
 use super::Stream;
+use super::Written;
 use crate::ident::ReleaseVersion;
 use crate::sys::At as _;
 use crate::sys::PathError;
@@ -60,6 +65,8 @@ pub struct History {
     lost: u64,
     /// A failed write may have left half a line.
     torn: bool,
+    /// What is about to be written.
+    kept: Vec<u8>,
 }
 
 impl History {
@@ -75,6 +82,7 @@ impl History {
             bytes,
             lost: 0,
             torn: bytes > 0 && !ends_in_newline(&path),
+            kept: Vec::new(),
         })
     }
 
@@ -122,6 +130,53 @@ impl History {
         }
         Ok(())
     }
+}
+
+impl Sink for History {
+    fn name(&self) -> String {
+        "log history".to_owned()
+    }
+
+    fn policy(&self) -> Policy {
+        Policy::Block
+    }
+
+    fn write(&mut self, batches: &[Arc<Batch>], _alive: &dyn Fn()) -> Written {
+        let Some(last) = batches.last() else {
+            return Written::All;
+        };
+        let mut kept = std::mem::take(&mut self.kept);
+        kept.clear();
+        for batch in batches {
+            batch.write_lines(&record_start(batch), b"\n", &mut kept);
+        }
+        let count = batches.iter().map(|batch| batch.count()).sum();
+        let appended = self.append(&kept, count, last.at);
+        self.kept = kept;
+        match appended {
+            Ok(()) => Written::All,
+            Err(error) => {
+                let why = std::error::Error::source(&error).map(ToString::to_string);
+                Written::Lost(format!("{error}: {}", why.unwrap_or_default()))
+            }
+        }
+    }
+}
+
+/// What stands before the text of each line of a batch.
+fn record_start(batch: &Batch) -> Vec<u8> {
+    let record = Record {
+        at: &batch.at.to_string(),
+        release: batch.labels.release,
+        source: &batch.labels.source,
+        stream: batch.stream,
+        cut: batch.cut,
+        text: b"",
+    };
+    let mut start = Vec::new();
+    record.write(&mut start);
+    start.pop(); // the newline
+    start
 }
 
 /// One line of history.

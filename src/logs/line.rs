@@ -6,12 +6,15 @@
 /// (journald's limit is 48 KiB, Heroku's 10,000 bytes: both cut real stack traces).
 pub const LINE_BYTES_MAX: usize = 256 * 1024;
 
-/// A line, or a part of one that is over the limit.
+/// How much is looked at in one step, in bytes: no line that lies whole in it can be over the limit.
+const STEP_BYTES: usize = 64 * 1024;
+
+/// Whole lines, or a part of one that is over the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece<'a> {
-    /// Without the newline; any bytes.
+    /// One line or more, a newline between two and none after the last; any other bytes.
     pub bytes: &'a [u8],
-    /// The line goes on in the next piece.
+    /// It is one line, which goes on in the next piece.
     pub cut: bool,
 }
 
@@ -23,13 +26,21 @@ pub struct Framer {
 }
 
 impl Framer {
-    /// Passes on each line that these bytes complete.
-    pub fn feed(&mut self, mut bytes: &[u8], emit: &mut dyn FnMut(Piece<'_>)) {
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            self.complete(&bytes[..end], emit);
-            bytes = &bytes[end + 1..];
+    /// Goes on where another stopped: with the line that it carried.
+    pub(super) fn carrying(carried: Vec<u8>) -> Self {
+        Self { carried }
+    }
+
+    /// The line whose end has not come.
+    pub(super) fn carried(&self) -> &[u8] {
+        &self.carried
+    }
+
+    /// Passes on the lines that these bytes complete.
+    pub fn feed(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Piece<'_>)) {
+        for step in bytes.chunks(STEP_BYTES) {
+            self.step(step, emit);
         }
-        self.carry(bytes, emit);
     }
 
     /// The stream ended: what is carried is a line, though no newline came.
@@ -39,14 +50,25 @@ impl Framer {
         }
     }
 
-    fn complete(&mut self, rest: &[u8], emit: &mut dyn FnMut(Piece<'_>)) {
-        if self.carried.is_empty() && rest.len() <= LINE_BYTES_MAX {
-            // The common case: the line lies whole in the buffer that was read.
-            return emit(Piece {
-                bytes: rest,
+    fn step(&mut self, mut bytes: &[u8], emit: &mut dyn FnMut(Piece<'_>)) {
+        if !self.carried.is_empty()
+            && let Some(end) = memchr::memchr(b'\n', bytes)
+        {
+            self.complete(&bytes[..end], emit);
+            bytes = &bytes[end + 1..];
+        }
+        if let Some(end) = memchr::memrchr(b'\n', bytes) {
+            // The common case: the lines lie whole in the buffer that was read.
+            emit(Piece {
+                bytes: &bytes[..end],
                 cut: false,
             });
+            bytes = &bytes[end + 1..];
         }
+        self.carry(bytes, emit);
+    }
+
+    fn complete(&mut self, rest: &[u8], emit: &mut dyn FnMut(Piece<'_>)) {
         self.carry(rest, emit);
         emit(Piece {
             bytes: &self.carried,
@@ -82,7 +104,10 @@ mod tests {
     fn lines(reads: &[&[u8]]) -> Vec<(Vec<u8>, bool)> {
         let mut framer = Framer::default();
         let mut lines = Vec::new();
-        let mut emit = |piece: Piece<'_>| lines.push((piece.bytes.to_vec(), piece.cut));
+        let mut emit = |piece: Piece<'_>| {
+            let parts = piece.bytes.split(|byte| *byte == b'\n');
+            lines.extend(parts.map(|line| (line.to_vec(), piece.cut)));
+        };
         for read in reads {
             framer.feed(read, &mut emit);
         }

@@ -1,28 +1,40 @@
 //! Lines of output: framed from pipes, prefixed for people, kept as history.
 //!
-//! A thread of its own (`Pump`) reads every pipe, so that neither a slow disk
-//! nor a stuck terminal holds up requests, health or stop. Bytes are never
-//! changed: a line that is not UTF-8 is kept as it came. Nothing is dropped:
-//! a full terminal queue makes the app wait, as `| cat` would.
+//! A thread of its own (`Pump`) reads every pipe, and each sink has one that
+//! writes, behind a bounded queue: neither a slow disk nor a stuck terminal
+//! holds up requests, health, stop or another sink. Bytes are never changed:
+//! a line that is not UTF-8 is kept as it came.
 
+use serde::Deserialize;
+use serde::Serialize;
+
+mod batch;
 mod history;
 mod line;
-mod output;
+mod outlet;
 mod pump;
+mod queue;
 mod sink;
 mod tail;
+mod terminal;
+mod voice;
 
+pub use batch::{Batch, Labels};
 pub use history::{
     CLOSED_FILES_MAX, FILE_BYTES_MAX, FOLLOW_POLL_MS, History, HistoryError, Query, Record, follow,
     read,
 };
 pub use line::{Framer, LINE_BYTES_MAX, Piece};
-pub use pump::{Labels, Pump, PumpError, Then, Voice};
-pub use sink::{Paint, QUEUE_BYTES_MAX, Sink};
+pub use pump::{Adopted, Handed, HandedPipe, HandedSource, HandedState, Pump, PumpError, Then};
+pub use queue::{QUEUE_BYTES_MAX, STUCK_AFTER};
+pub use sink::{Policy, Sink, Written};
 pub use tail::{TAIL_BYTES_MAX, Tail};
+pub use terminal::{Paint, Terminal};
+pub use voice::Voice;
 
 /// Where a line came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Stream {
     /// Descriptor 1 of a process.
     Out,
