@@ -28,6 +28,7 @@ mod oci_archive;
 mod pack;
 mod package;
 mod pax;
+pub mod settings;
 mod slug;
 mod sparse;
 mod tar_header;

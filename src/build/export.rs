@@ -19,6 +19,7 @@ use super::slices::split;
 use super::source::Source;
 use super::state::{AppState, BuildpackState, LayerState, State};
 use super::{BuildError, Event};
+use crate::archive::settings::PROCESS_LABEL;
 use crate::archive::{
     BaseNeeds, DroppedAttributes, ElfFacts, LayerBlob, LayerKind, Modes, Packed, Slug,
     SlugBuildpack, SlugProcess, Tree, pack, write_image,
@@ -27,9 +28,6 @@ use crate::buildpack::launch::{Launched, Process};
 use crate::ident::{BuildpackId, Digest, LayerName};
 use crate::layer::cache::Change;
 use crate::sys::PathError;
-
-/// The label that says how processes run: a buildpack may write it, and the app's `slug.toml` does.
-const PROCESS_LABEL: &str = "slug.process";
 
 /// The deepest stack of roots of a layer that is only for the cache; then it is made one tree.
 const STACK_MAX: usize = 8;

@@ -7,6 +7,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
+use crate::archive::settings::CheckSettings;
+use crate::archive::settings::LivenessSettings;
+use crate::archive::settings::PROCESS_LABEL;
+use crate::archive::settings::ProcessSettings;
 use crate::ident::nearest;
 use crate::ident::{AppName, EnvKey, ProcessType};
 use crate::layer::TomlError;
@@ -23,7 +27,7 @@ pub(super) struct SlugToml {
     pub(super) env: BTreeMap<EnvKey, Need>,
     /// How processes run.
     #[serde(default)]
-    pub(super) process: BTreeMap<ProcessType, Process>,
+    pub(super) process: BTreeMap<ProcessType, ProcessSettings>,
 }
 
 /// What is declared of one config var.
@@ -48,83 +52,8 @@ impl Need {
     }
 }
 
-/// How the processes of one type run; what is left out is the runner's to decide.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Process {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instances: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    check: Option<Check>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ready_within: Option<TimeSpan>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    grace: Option<TimeSpan>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stop_signal: Option<StopSignal>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    overlap: Option<bool>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Check {
-    path: UrlPath,
-}
-
-/// A text that was found to be of its form, with what the form is.
-macro_rules! text {
-    ($name:ident, $expected:literal, $fits:expr) => {
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(try_from = "String")]
-        struct $name(String);
-
-        impl TryFrom<String> for $name {
-            type Error = String;
-
-            fn try_from(text: String) -> Result<Self, String> {
-                let fits: fn(&str) -> bool = $fits;
-                if fits(&text) {
-                    Ok(Self(text))
-                } else {
-                    Err(format!("{text:?} is not {}", $expected))
-                }
-            }
-        }
-    };
-}
-
-text!(
-    TimeSpan,
-    "a time (expected a number and ms, s, m or h, such as `30s`)",
-    |text| {
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        (1..=9).contains(&digits) && ["ms", "s", "m", "h"].contains(&&text[digits..])
-    }
-);
-text!(
-    StopSignal,
-    "a stop signal (expected TERM, INT, QUIT, HUP, USR1, USR2 or WINCH)",
-    |text| {
-        let name = text.strip_prefix("SIG").unwrap_or(text);
-        ["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH"].contains(&name)
-    }
-);
-text!(
-    UrlPath,
-    "the path of a URL (expected `/` and printable characters)",
-    |text| { text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) }
-);
-
 const TOP_KEYS: [&str; 3] = ["app", "env", "process"];
 const ENV_KEYS: [&str; 3] = ["required", "secret", "description"];
-const PROCESS_KEYS: [&str; 6] = [
-    "instances",
-    "check",
-    "ready_within",
-    "grace",
-    "stop_signal",
-    "overlap",
-];
-const CHECK_KEYS: [&str; 1] = ["path"];
 
 impl SlugToml {
     /// Reads the file in the folder of an app, and what its author should know of it.
@@ -144,7 +73,8 @@ impl SlugToml {
         let text = String::from_utf8_lossy(bytes);
         if let Ok(document) = toml::Deserializer::parse(&text) {
             let _: Result<Self, _> = serde_ignored::deserialize(document, |key| {
-                warnings.push(unknown_key(&text, &key.to_string()));
+                // `?` stands for the way through an `Option`, which the file does not show.
+                warnings.push(unknown_key(&text, &key.to_string().replace(".?", "")));
             });
         }
         Ok((read, warnings))
@@ -173,7 +103,7 @@ impl SlugToml {
         }
         if !process.is_empty() {
             labels.insert(
-                "slug.process".to_owned(),
+                PROCESS_LABEL.to_owned(),
                 serde_json::json!(process).to_string(),
             );
         }
@@ -191,8 +121,9 @@ fn unknown_key(text: &str, key: &str) -> String {
     let known: &[&str] = match parts.as_slice() {
         [_] => &TOP_KEYS,
         ["env", ..] => &ENV_KEYS,
-        ["process", _, "check", _] => &CHECK_KEYS,
-        _ => &PROCESS_KEYS,
+        ["process", _, "check", _] => CheckSettings::KEYS,
+        ["process", _, "liveness", _] => LivenessSettings::KEYS,
+        _ => ProcessSettings::KEYS,
     };
     match nearest(last, known.iter().copied()) {
         Some(nearest) => {
@@ -253,11 +184,12 @@ mod tests {
     #[test]
     fn an_unknown_key_is_warned_about_with_the_nearest_known_one() {
         let (_, warnings) =
-            parse("ap = \"x\"\n[process.web]\ngrase = \"3s\"\n[env.A]\nxyzzyx = 1\n").unwrap();
+            parse("ap = \"x\"\n[process.web]\ngrase = \"3s\"\n[process.web.liveness]\npath = \"/\"\nevry = \"3s\"\n[env.A]\nxyzzyx = 1\n").unwrap();
         let expected = [
             "slug.toml, line 1, column 1: the key `ap` is unknown (did you mean `app`?)",
             "slug.toml, line 3, column 1: the key `process.web.grase` is unknown (did you mean `grace`?)",
-            "slug.toml, line 5, column 1: the key `env.A.xyzzyx` is unknown (known are required, secret, description)",
+            "slug.toml, line 6, column 1: the key `process.web.liveness.evry` is unknown (did you mean `every`?)",
+            "slug.toml, line 8, column 1: the key `env.A.xyzzyx` is unknown (known are required, secret, description)",
         ];
         let mut warnings = warnings;
         warnings.sort();
@@ -280,6 +212,11 @@ mod tests {
                 "[process.web]\ncheck = { path = \"x\" }\n",
                 "line 2, column 18",
             ),
+            (
+                "[process.web]\nliveness = { path = \"/\", command = \"true\" }\n",
+                "line 2, column 12",
+            ),
+            ("[process.web]\nmemory = \"512\"\n", "line 2, column 10"),
             ("[env.PORT]\n", "line 1, column"),
             ("[env.A\n", "line 1, column"),
         ] {

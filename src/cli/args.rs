@@ -352,6 +352,9 @@ pub(crate) struct Up {
     /// A peer whose X-Forwarded-* headers are kept (repeatable; loopback and unix sockets always are)
     #[arg(long, value_name = "IP|NETWORK")]
     pub(crate) trusted_proxy: Vec<TrustedProxy>,
+    /// Stop everything when a process of this type ends, and exit with its code
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) exit_on: Option<ProcessType>,
     #[command(flatten)]
     pub(crate) options: BuildOptions,
 }

@@ -38,6 +38,10 @@ pub(crate) fn ps(settings: &Settings) -> Result<u8, Failure> {
                     } else {
                         String::new()
                     },
+                    process
+                        .next
+                        .map(|next| format!("next start {next}"))
+                        .unwrap_or_default(),
                 ]
             });
             table(&rows.collect::<Vec<_>>())

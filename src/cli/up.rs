@@ -14,7 +14,7 @@ use slug::store::Store;
 
 use super::args::Up;
 use super::release::prepare;
-use super::report::Failure;
+use super::report::{Failure, exit};
 use super::settings::Settings;
 use super::{build, config};
 
@@ -41,8 +41,10 @@ pub(crate) fn run(settings: &Settings, typed: &Up) -> Result<u8, Failure> {
         host: settings.host.clone(),
         front,
         pump,
+        exit_on: typed.exit_on.clone(),
     });
-    Ok(outcome.map(|()| 0)?)
+    // A code above 255 is none that a process can end with.
+    Ok(outcome?.map_or(0, |code| u8::try_from(code).unwrap_or(exit::FAILED)))
 }
 
 /// Made here, so that the supervisor finds it as the current release when it starts.

@@ -64,7 +64,8 @@ pub struct Process {
     pub instance: crate::ident::Instance,
     /// Its release.
     pub release: ReleaseVersion,
-    /// `starting`, `up`, `waiting` (to be started again), `stopping`.
+    /// `starting`, `up`, `standby` (of the release before, until the gate closes), `waiting` (to be started again),
+    /// `draining`, `stopping`.
     pub state: String,
     /// The init of its sandbox, as the host numbers it, if it runs.
     pub pid: Option<u32>,
@@ -72,6 +73,9 @@ pub struct Process {
     pub since: crate::sys::clock::Timestamp,
     /// How often it ended unasked since it was last up for a minute.
     pub crashes: u32,
+    /// While it waits: when it is started again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<crate::sys::clock::Timestamp>,
 }
 
 /// What the supervisor answers: one a line.

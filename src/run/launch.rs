@@ -113,6 +113,21 @@ pub enum LaunchError {
     NotLoaded(Instance),
 }
 
+impl LaunchError {
+    /// The same release may be loaded later: a disk was full, a file could not be read, descriptors had run out. What
+    /// the release itself lacks, or what is damaged, stays so.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Path(_)
+                | Self::Port(_)
+                | Self::Pipe(_)
+                | Self::Archive(ArchiveError::Path(_) | ArchiveError::Store(StoreError::Path(_)))
+                | Self::Store(StoreError::Path(_))
+        )
+    }
+}
+
 /// A release whose files lie unpacked on this host.
 #[derive(Debug)]
 pub struct Loaded {

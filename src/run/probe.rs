@@ -29,8 +29,9 @@ pub(super) async fn until_ready(address: SocketAddr, check: &Check) {
         };
         match check {
             Check::Port => return,
-            Check::Path(path) => {
-                if timeout(ANSWER_MAX, is_well(&mut stream, address, path))
+            Check::Command(_) => return std::future::pending().await, // asked inside its sandbox
+            Check::Path { path, status } => {
+                if timeout(ANSWER_MAX, is_well(&mut stream, address, path, *status))
                     .await
                     .unwrap_or_default()
                 {
@@ -42,18 +43,30 @@ pub(super) async fn until_ready(address: SocketAddr, check: &Check) {
     }
 }
 
-/// Is the answer's status from 200 to 399?
-async fn is_well(stream: &mut TcpStream, address: SocketAddr, path: &str) -> bool {
+/// Is the answer's status the one that is wanted, or, if none is, from 200 to 399?
+async fn is_well(
+    stream: &mut TcpStream,
+    address: SocketAddr,
+    path: &str,
+    wanted: Option<u16>,
+) -> bool {
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: slug-check\r\nConnection: close\r\n\r\n"
     );
     let mut status = [0; STATUS_BYTES];
     let asked = stream.write_all(request.as_bytes()).await;
     let answered = stream.read_exact(&mut status).await;
+    let code = std::str::from_utf8(&status[9..])
+        .ok()
+        .and_then(|code| code.parse::<u16>().ok());
+    let is_expected = |code| match wanted {
+        Some(wanted) => code == wanted,
+        None => (200..400).contains(&code),
+    };
     asked.is_ok()
         && answered.is_ok()
         && status.starts_with(b"HTTP/1.")
-        && matches!(status[9], b'2' | b'3')
+        && code.is_some_and(is_expected)
 }
 
 #[cfg(test)]
@@ -87,7 +100,10 @@ mod tests {
                 }
                 asked
             };
-            let check = Check::Path("/up".to_owned());
+            let check = Check::Path {
+                path: "/up".to_owned(),
+                status: None,
+            };
             let (asked, ()) = tokio::join!(serving, until_ready(address, &check));
             assert_eq!(asked, 3);
         });

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::formation::StopScope;
 use super::formation::TypePlan;
 use super::launch::Command;
 use super::launch::LaunchError;
@@ -98,9 +99,11 @@ impl Process {
 
     /// Asks it to end, by the signal of its type.
     pub(super) fn signal(&self) {
-        self.child
-            .borrow()
-            .signal(self.plan.stop_signal, Scope::Leader);
+        let scope = match self.plan.stop_scope {
+            StopScope::Leader => Scope::Leader,
+            StopScope::Group => Scope::All,
+        };
+        self.child.borrow().signal(self.plan.stop_signal, scope);
     }
 
     /// Ends all in its sandbox.
@@ -120,11 +123,11 @@ impl Process {
     pub(super) async fn ended(&self, pump: &Pump) -> Ending {
         let ending = match self.exit().await {
             Ok(exit) => Ending {
-                is_clean: exit == Exit::Code(0),
+                code: Some(exit.code()),
                 text: words(exit),
             },
             Err(error) => Ending {
-                is_clean: false,
+                code: None,
                 text: format!("could not be started: {}", chain(&error)),
             },
         };

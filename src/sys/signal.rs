@@ -51,7 +51,7 @@ pub(in crate::sys) fn take(fd: BorrowedFd<'_>) -> Option<i32> {
 }
 
 /// Was this process started to ignore the signal, as `nohup` does with SIGHUP?
-pub(in crate::sys) fn is_ignored(signal: i32) -> bool {
+pub fn is_ignored(signal: i32) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
     #[expect(unsafe_code, reason = "rustix has no sigaction")]
     // SAFETY: no new action is given; the old one is written whole when the call succeeds, and read only then.

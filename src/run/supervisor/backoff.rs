@@ -8,7 +8,7 @@ pub const BACKOFF_MIN: Duration = Duration::from_secs(1);
 pub const BACKOFF_MAX: Duration = Duration::from_mins(1);
 
 /// Full jitter: anywhere between nothing and the doubled bound, so that processes that fell together do not rise together.
-pub(super) fn jittered(crashes: u32, random: &mut u64) -> Duration {
+pub(in crate::run) fn jittered(crashes: u32, random: &mut u64) -> Duration {
     let doublings = crashes.saturating_sub(1).min(16);
     let bound = BACKOFF_MIN.saturating_mul(1 << doublings).min(BACKOFF_MAX);
     let bound_us = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);

@@ -60,6 +60,7 @@ impl Reactor {
             state: seen.state.to_owned(),
             since: at(seen.since),
             crashes: seen.crashes,
+            next: seen.next.map(at),
         })
         .collect()
     }
@@ -79,7 +80,7 @@ impl Reactor {
         if let Err(error) = changed {
             return Reply::Refused { why: chain(&error) };
         }
-        self.step(Event::Scaled(counts));
+        self.step([Event::Scaled(counts)]);
         Reply::Done
     }
 
@@ -94,7 +95,7 @@ impl Reactor {
             ));
         }
         let Some(which) = which else {
-            self.step(Event::Released(current));
+            self.step([Event::Released(current)]);
             return Reply::Done;
         };
         let as_instance = which
@@ -113,7 +114,7 @@ impl Reactor {
                 return refused(format!("{} has no process `{which}`", current.version));
             }
         };
-        self.step(Event::Recycled(which));
+        self.step([Event::Recycled(which)]);
         Reply::Done
     }
 

@@ -15,9 +15,23 @@ use crate::run::launch::Loaded;
 use crate::run::one_off::chain;
 use crate::run::supervisor::Event;
 use crate::run::supervisor::Plan;
+use crate::run::supervisor::jittered;
 use crate::store;
 use crate::store::ReleaseRecord;
 use crate::sys::clock::Timestamp;
+
+/// A release that could not be loaded, though it may be later.
+pub(super) struct PutOff {
+    version: ReleaseVersion,
+    tries: u32,
+    is_waiting: bool,
+}
+
+impl PutOff {
+    fn waits_with(&self, version: ReleaseVersion) -> bool {
+        self.is_waiting && self.version == version
+    }
+}
 
 impl Reactor {
     /// Looks into the ledger, and begins to load what is current there and not here.
@@ -30,7 +44,15 @@ impl Reactor {
         };
         let version = release.record.version;
         let newest = self.supervisor.incoming().or(self.supervisor.current());
-        if newest != Some(version) && self.loading.is_none() && self.unrecorded != Some(version) {
+        let is_put_off = self
+            .put_off
+            .as_ref()
+            .is_some_and(|off| off.waits_with(version));
+        if newest != Some(version)
+            && self.loading.is_none()
+            && self.unrecorded != Some(version)
+            && !is_put_off
+        {
             self.load(release.record);
         }
         Ok(())
@@ -95,20 +117,56 @@ impl Reactor {
             });
             match planned {
                 Ok((loaded, types)) => {
+                    self.put_off = None;
                     let has_fallback = self.has_fallback(version);
                     self.loaded.insert(version, Rc::new(loaded));
                     self.say(Some(version), &format!("starting {version}"));
-                    self.step(Event::Released(Plan {
+                    self.step([Event::Released(Plan {
                         version,
                         types,
                         has_fallback,
-                    }));
+                    })]);
                 }
                 Err(error) if self.supervisor.current().is_some() || self.has_fallback(version) => {
-                    self.reject(version, &chain(&error), "");
+                    match &error {
+                        ReleaseError::Launch(launch) if launch.may_pass() => {
+                            self.put_off(version, &chain(&error));
+                        }
+                        _ => self.reject(version, &chain(&error), ""),
+                    }
                 }
                 Err(source) => return Err(UpError::Release { version, source }),
             }
+        }
+        self.look()
+    }
+
+    /// It cannot be loaded now, for a reason that may pass: it is tried again after a pause. What runs goes on.
+    fn put_off(&mut self, version: ReleaseVersion, why: &str) {
+        let before = self.put_off.take().filter(|off| off.version == version);
+        let tries = before.map_or(0, |off| off.tries) + 1;
+        let pause = jittered(tries, &mut self.random);
+        let is_waiting = true;
+        self.put_off = Some(PutOff {
+            version,
+            tries,
+            is_waiting,
+        });
+        let seconds = pause.as_secs_f64();
+        let why = format!("{version} cannot be loaded: {why}; it is tried again in {seconds:.1} s");
+        self.say(Some(version), &why);
+        self.settle_followers(version, &Reply::Refused { why });
+        let inbox = self.inbox.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(pause).await;
+            let _ = inbox.send(Message::TryAgain);
+        });
+    }
+
+    /// The pause is over.
+    pub(super) fn on_try_again(&mut self) -> Result<(), UpError> {
+        if let Some(off) = &mut self.put_off {
+            off.is_waiting = false;
         }
         self.look()
     }
