@@ -8,6 +8,8 @@ use slug::buildpack::ExecEnv;
 use slug::ident::{AppName, EnvKey, Instance, ProcessType, ReleaseVersion};
 use slug::router::{Listen, TrustedProxy};
 
+use super::log_options::{KeepOptions, LogOptions};
+use super::logs::Logs;
 use super::size::Size;
 use super::time_limit::TimeLimit;
 
@@ -356,23 +358,11 @@ pub(crate) struct Up {
     #[arg(long, value_name = "TYPE")]
     pub(crate) exit_on: Option<ProcessType>,
     #[command(flatten)]
+    pub(crate) logs: LogOptions,
+    #[command(flatten)]
+    pub(crate) keep: KeepOptions,
+    #[command(flatten)]
     pub(crate) options: BuildOptions,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Logs {
-    /// Of this process type or instance only
-    #[arg(value_name = "TYPE|TYPE.N")]
-    pub(crate) which: Option<Which>,
-    /// Of this release only
-    #[arg(long, value_name = "vN")]
-    pub(crate) release: Option<ReleaseVersion>,
-    /// Go on with what comes
-    #[arg(long, short)]
-    pub(crate) follow: bool,
-    /// How many lines of the past
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
-    pub(crate) lines: usize,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! A duration as it is typed: `90s`, `10m`, `1h30m`.
+//! A duration as it is typed: `90s`, `10m`, `1h30m`, `14d`.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ impl FromStr for TimeLimit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a duration: write 90s, 10m or 1h30m");
+        let wrong = || format!("`{text}` is not a duration: write 90s, 10m, 1h30m or 14d");
         let mut seconds: u64 = 0;
         let mut rest = text;
         while !rest.is_empty() {
@@ -22,6 +22,7 @@ impl FromStr for TimeLimit {
                 Some(b's') => 1,
                 Some(b'm') => 60,
                 Some(b'h') => 3600,
+                Some(b'd') => 24 * 3600,
                 _ => return Err(wrong()),
             };
             let more = number.checked_mul(unit);
@@ -49,15 +50,15 @@ mod tests {
                 .ok()
         };
         assert_eq!(
-            ["90s", "10m", "1h30m"].map(seconds),
-            [Some(90), Some(600), Some(5400)]
+            ["90s", "10m", "1h30m", "14d"].map(seconds),
+            [Some(90), Some(600), Some(5400), Some(1_209_600)]
         );
         let wrong = [
             "",
             "0s",
             "90",
             "s",
-            "1d",
+            "1w",
             "1.5h",
             "-1s",
             "99999999999999999999s",

@@ -1,12 +1,9 @@
 //! `slug up`: the supervisor and the router, which meet only here.
 
-use std::fs::File;
-use std::io;
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use slug::ident::AppName;
-use slug::logs::{History, Labels, Paint, Pump, Sink, Terminal};
+use slug::logs::{Labels, Pump};
 use slug::release::{ConfigChange, plan_config_change, plan_deploy};
 use slug::router::{self, Router, RouterError, RouterOptions};
 use slug::run::{self, Front, Target, UpError, UpOptions};
@@ -27,7 +24,7 @@ pub(crate) fn run(settings: &Settings, typed: &Up) -> Result<u8, Failure> {
         Some(dir) => build_and_release(settings, &store, dir, typed)?,
         None => settings.app(&store)?,
     };
-    let pump = start_pump(settings, &store, &app)?;
+    let pump = start_pump(settings, &store, &app, typed)?;
     let router = start_router(typed, &pump)?;
     for address in router.listening() {
         settings
@@ -72,20 +69,16 @@ fn build_and_release(
     Ok(app)
 }
 
-fn start_pump(settings: &Settings, store: &Store, app: &AppName) -> Result<Pump, Failure> {
-    let paint = if settings.ui.colour_out {
-        Paint::Colour
-    } else {
-        Paint::Plain
-    };
-    let history = History::open(&store.host().join("logs").join(app.as_str()))?;
-    let out = io::stdout().as_fd().try_clone_to_owned();
-    let out = out.map_err(|error| Failure::failed(format!("standard output: {error}")))?;
-    let sinks: Vec<Box<dyn Sink>> = vec![
-        Box::new(Terminal::new(File::from(out), paint)),
-        Box::new(history),
-    ];
-    Pump::start(sinks).map_err(|error| Failure::failed(error.to_string()))
+fn start_pump(
+    settings: &Settings,
+    store: &Store,
+    app: &AppName,
+    typed: &Up,
+) -> Result<Pump, Failure> {
+    let mut sinks = typed.logs.sinks(settings, app)?;
+    let folder = store.host().join("logs").join(app.as_str());
+    sinks.push(typed.keep.history(&folder)?);
+    Pump::start(sinks).map_err(|error| Failure::of(super::report::exit::FAILED, &error))
 }
 
 fn start_router(typed: &Up, pump: &Pump) -> Result<Router, Failure> {

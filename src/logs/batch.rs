@@ -53,6 +53,7 @@ pub struct Batch {
     /// It is one line, which goes on in the next batch of this source and stream.
     pub cut: bool,
     text: Box<[u8]>,
+    count: u64,
 }
 
 impl Batch {
@@ -64,6 +65,7 @@ impl Batch {
             stream,
             cut: piece.cut,
             text: piece.bytes.into(),
+            count: memchr::memchr_iter(b'\n', piece.bytes).count() as u64 + 1,
         }
     }
 
@@ -80,7 +82,7 @@ impl Batch {
 
     /// How many lines there are.
     pub fn count(&self) -> u64 {
-        memchr::memchr_iter(b'\n', &self.text).count() as u64 + 1
+        self.count
     }
 
     /// What it takes of a limit, in bytes.

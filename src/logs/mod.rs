@@ -8,28 +8,41 @@
 use serde::Deserialize;
 use serde::Serialize;
 
+mod access;
 mod batch;
+mod destination;
+mod form;
 mod history;
+mod journald;
 mod line;
 mod outlet;
 mod pump;
 mod queue;
 mod sink;
+mod syslog;
 mod tail;
 mod terminal;
+mod text_file;
+mod transport;
 mod voice;
 
 pub use batch::{Batch, Labels};
+pub use destination::{BadDestination, DESTINATION_FORMS, Destination};
+pub use form::{Form, JSON_SCHEMA, Paint};
 pub use history::{
-    CLOSED_FILES_MAX, FILE_BYTES_MAX, FOLLOW_POLL_MS, History, HistoryError, Query, Record, follow,
-    read,
+    FILE_AGE_MAX, FILE_BYTES_MAX, FOLLOW_POLL_MS, History, HistoryError, KEEP_BYTES,
+    KEEP_BYTES_MIN, Keep, Query, Record, follow, read,
 };
+pub use journald::{JOURNAL_SOCKET, Journald};
 pub use line::{Framer, LINE_BYTES_MAX, Piece};
 pub use pump::{Adopted, Handed, HandedPipe, HandedSource, HandedState, Pump, PumpError, Then};
 pub use queue::{QUEUE_BYTES_MAX, STUCK_AFTER};
 pub use sink::{Policy, Sink, Written};
+pub use syslog::{DATAGRAM_TEXT_BYTES_MAX, Syslog};
 pub use tail::{TAIL_BYTES_MAX, Tail};
-pub use terminal::{Paint, Terminal};
+pub use terminal::Terminal;
+pub use text_file::TextFile;
+pub use transport::Service;
 pub use voice::Voice;
 
 /// Where a line came from.

@@ -128,7 +128,10 @@ impl Writer {
                         return false;
                     }
                 }
-                Written::Gone => return false,
+                Written::Gone => {
+                    self.queue.gone();
+                    return false;
+                }
             }
         }
     }

@@ -37,6 +37,7 @@ struct State {
     /// Of those that wait and those in hand.
     bytes: usize,
     in_hand: usize,
+    lines_in_hand: u64,
     /// Lines, since the sink was told last.
     dropped: u64,
     /// When a byte was taken last, or something came after nothing was there.
@@ -44,6 +45,8 @@ struct State {
     is_idle: bool,
     closed: bool,
     ended: bool,
+    /// Lines that were not written when it ended.
+    unwritten: u64,
 }
 
 /// How long nothing may be read.
@@ -73,11 +76,13 @@ impl Queue {
                 waiting: VecDeque::new(),
                 bytes: 0,
                 in_hand: 0,
+                lines_in_hand: 0,
                 dropped: 0,
                 alive_at: Instant::now(),
                 is_idle: false,
                 closed: false,
                 ended: false,
+                unwritten: 0,
             }),
             changed: Condvar::new(),
             is_awaited: AtomicBool::new(false),
@@ -168,16 +173,17 @@ impl Queue {
         let mut state = self.lock();
         state.bytes -= state.in_hand;
         state.in_hand = 0;
+        state.lines_in_hand = 0;
         state.alive_at = Instant::now();
         state.bytes < QUEUE_BYTES_MAX / 2 && self.is_awaited.swap(false, Ordering::Relaxed)
     }
 
-    /// Waits before another try; says whether there is to be one: not when it was given up meanwhile.
+    /// Waits before another try; says whether there is to be one: not after `close`, for then nobody has the time.
     pub(super) fn pause(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
         loop {
-            if state.ended {
+            if state.closed || state.ended {
                 return false;
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -195,11 +201,16 @@ impl Queue {
 
     /// The sink's thread is over. Says whether the pump waits for that.
     pub(super) fn end(&self) -> bool {
+        self.lock().give_up();
+        self.changed.notify_all();
+        self.is_awaited.swap(false, Ordering::Relaxed)
+    }
+
+    /// Nobody will read what waits: it is dropped, and missed by none.
+    pub(super) fn gone(&self) {
         let mut state = self.lock();
         state.ended = true;
         state.waiting = VecDeque::new();
-        self.changed.notify_all();
-        self.is_awaited.swap(false, Ordering::Relaxed)
     }
 
     /// Nothing more will be pushed.
@@ -214,26 +225,34 @@ impl Queue {
         while !state.ended {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                state.ended = true;
-                let waiting: u64 = state.waiting.iter().map(|batch| batch.count()).sum();
-                let unwritten = waiting + state.dropped;
-                state.waiting = VecDeque::new();
+                state.give_up();
                 self.changed.notify_all();
-                return unwritten.max(1); // what it has in hand may be out or not
+            } else {
+                state = self.wait(state, left);
             }
-            state = self.wait(state, left);
         }
-        0
+        state.unwritten
     }
 }
 
 impl State {
+    /// What waits, and what is in hand, is not written; of the latter a part may have been.
+    fn give_up(&mut self) {
+        if !self.ended {
+            self.ended = true;
+            let waiting: u64 = self.waiting.iter().map(|batch| batch.count()).sum();
+            self.unwritten = waiting + self.dropped + self.lines_in_hand;
+            self.waiting = VecDeque::new();
+        }
+    }
+
     fn hand_out(&mut self) -> Taken {
         let mut batches = Vec::new();
         while self.in_hand < TAKE_BYTES
             && let Some(batch) = self.waiting.pop_front()
         {
             self.in_hand += batch.cost();
+            self.lines_in_hand += batch.count();
             batches.push(batch);
         }
         Taken::Batches(batches, std::mem::take(&mut self.dropped))

@@ -15,6 +15,16 @@ pub enum Policy {
     DropOldest,
 }
 
+impl Policy {
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::DropOldest => "drop-oldest",
+        }
+    }
+}
+
 /// What came of a write.
 #[derive(Debug)]
 pub enum Written {

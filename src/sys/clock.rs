@@ -31,6 +31,11 @@ impl Timestamp {
         self.0.as_microsecond()
     }
 
+    /// From RFC 3339 with any offset, as people write it; fractions of a microsecond are cut off.
+    pub fn parse_any_offset(text: &str) -> Option<Self> {
+        Self::from_unix_us(text.parse::<jiff::Timestamp>().ok()?.as_microsecond())
+    }
+
     /// From microseconds since 1970; none outside the years that RFC 3339 can write.
     pub fn from_unix_us(us: i64) -> Option<Self> {
         jiff::Timestamp::from_microsecond(us).ok().map(Self)

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::*;
 use crate::ident::ReleaseVersion;
+use crate::logs::Form;
 use crate::logs::History;
 use crate::logs::Paint;
 use crate::logs::Terminal;
@@ -27,7 +28,8 @@ struct Seen {
 
 fn sinks(history: Option<History>) -> (io::PipeReader, Vec<Box<dyn Sink>>) {
     let (reader, writer) = io::pipe().unwrap();
-    let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(Terminal::new(writer, Paint::Plain))];
+    let mut sinks: Vec<Box<dyn Sink>> =
+        vec![Box::new(Terminal::new(writer, Form::Text(Paint::Plain)))];
     sinks.extend(history.map(|history| Box::new(history) as Box<dyn Sink>));
     (reader, sinks)
 }
@@ -64,6 +66,7 @@ fn kept(folder: &Path) -> Vec<(Stream, Option<ReleaseVersion>, String)> {
     crate::logs::read(folder, &query, &mut |record| {
         let text = String::from_utf8_lossy(record.text).into_owned();
         kept.push((record.stream, record.release, text));
+        std::ops::ControlFlow::Continue(())
     })
     .unwrap();
     kept
