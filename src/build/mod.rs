@@ -6,6 +6,7 @@
 mod artifacts;
 mod cache;
 mod catalog;
+mod check;
 mod classic;
 mod context;
 mod detect;
@@ -57,6 +58,10 @@ use source::Source;
 use state::{MadeFor, State};
 
 pub use catalog::{BadReference, Reference};
+pub use check::NamedPlace;
+pub use check::TomlRemark;
+pub use check::check_toml_files;
+pub use check::process_types_of_slug_toml;
 pub use error::{BuildError, ClassicsMisplaced, NoContent};
 pub use plan::plan;
 pub use report::{

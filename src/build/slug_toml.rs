@@ -136,6 +136,20 @@ fn unknown_key(text: &str, key: &str) -> String {
     }
 }
 
+/// Each process type that the text has a table of, with the line and column of its name, from one.
+pub(super) fn places_of_processes(text: &str) -> Vec<(String, (usize, usize))> {
+    let Ok(document) = DeTable::parse(text) else {
+        return Vec::new();
+    };
+    let processes = document.get_ref().get("process");
+    let table = processes.and_then(|value| value.get_ref().as_table());
+    let names = table.into_iter().flatten().map(|(key, _)| key.get_ref());
+    let place = |name: &std::borrow::Cow<'_, str>| {
+        Some((name.to_string(), place_of(text, &["process", name])?))
+    };
+    names.filter_map(place).collect()
+}
+
 /// Line and column of a key, from one; none for a key that is quoted because it holds a dot.
 fn place_of(text: &str, parts: &[&str]) -> Option<(usize, usize)> {
     let document = DeTable::parse(text).ok()?;

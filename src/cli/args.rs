@@ -77,6 +77,8 @@ pub(crate) enum Command {
     Build(Build),
     /// Say what a build would do, and why
     Plan(Plan),
+    /// Check Procfile, .env, slug.toml and project.toml, and say how other tools read them
+    Check(Check),
     /// Combine a slug with config into a release; print its version
     Release(Release),
     /// Make a new release with an earlier release's slug and config
@@ -231,6 +233,13 @@ pub(crate) struct Plan {
     pub(crate) dir: PathBuf,
     #[command(flatten)]
     pub(crate) options: BuildOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The app's source
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
 }
 
 /// Options of the commands that make a release.

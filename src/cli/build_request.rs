@@ -18,7 +18,7 @@ use super::report::Failure;
 use super::settings::Settings;
 use super::time_limit::TimeLimit;
 
-const BUILT_INS: BuiltIns = BuiltIns {
+pub(crate) const BUILT_INS: BuiltIns = BuiltIns {
     all: buildpacks::BUILT_IN,
     order: buildpacks::ORDER,
     classic: buildpacks::CLASSIC,

@@ -22,7 +22,7 @@ use super::settings::Settings;
 use super::ui::{Ui, table};
 
 /// The largest env file that is read, in bytes.
-const ENV_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+pub(crate) const ENV_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 pub(crate) fn run(settings: &Settings, typed: &Config) -> Result<u8, Failure> {
     let store = settings.open_store()?;

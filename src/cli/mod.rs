@@ -8,6 +8,7 @@ mod build_report;
 mod build_request;
 mod build_talk;
 mod buildpack;
+mod check;
 mod ci_marks;
 pub(crate) mod cnb;
 mod completions;
@@ -62,6 +63,7 @@ fn run(settings: &Settings, command: &Command) -> Result<u8, Failure> {
     match command {
         Command::Build(typed) => build::run(settings, typed),
         Command::Plan(typed) => plan::run(settings, typed),
+        Command::Check(typed) => check::run(settings, typed),
         Command::Release(typed) => release::deploy(settings, typed),
         Command::Rollback(typed) => release::rollback(settings, typed),
         Command::Releases(typed) => releases::run(settings, typed),

@@ -28,6 +28,8 @@ pub struct Assignment {
     pub line: u64,
     /// Where the name is, from one, in characters.
     pub column: usize,
+    /// Where the value ends: another line only in quotes.
+    pub last_line: u64,
 }
 
 /// Without the value.
@@ -38,6 +40,7 @@ impl fmt::Debug for Assignment {
             value: _,
             line,
             column,
+            last_line: _,
         } = self;
         write!(f, "{line}:{column} {name}=…")
     }
@@ -255,6 +258,7 @@ impl Parser<'_> {
             value,
             line: place.line,
             column,
+            last_line: self.line,
         })
     }
 

@@ -4,6 +4,8 @@
 //! A line that is not understood is a problem with its place, never dropped.
 //! Knows no file, no process: bytes in, what they say out.
 
+pub mod compare;
+pub mod dialects;
 pub mod env_file;
 #[cfg(test)]
 mod hostile;

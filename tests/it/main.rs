@@ -12,6 +12,7 @@ mod build;
 mod build_apps;
 mod cache;
 mod catalog;
+mod check;
 mod ci;
 mod ci_cache;
 mod classic;

@@ -67,6 +67,12 @@ fn the_spec_of_the_store_is_true() {
     check(Path::new("spec/store.md"));
 }
 
+/// Its console blocks; its tables are tests of the room `grammar`.
+#[test]
+fn the_spec_of_procfiles_is_true() {
+    check(Path::new("spec/procfile.md"));
+}
+
 /// Its console blocks, and the `expect.toml` that it shows.
 #[test]
 fn the_spec_for_authors_is_true() {
