@@ -1,4 +1,4 @@
-//! The binary: `cli`, or the shim of a sandbox, or a built-in buildpack, or a
+//! The binary: `cli`, or the shim of a sandbox, or the router, or a built-in buildpack, or a
 //! program of lifecycle, by `argv[0]`.
 
 mod cli;
@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use slug::buildpack::{author, exec_d};
 use slug::buildpacks;
+use slug::router;
 use slug::sys::sandbox;
 
 fn main() -> ExitCode {
@@ -18,6 +19,9 @@ fn main() -> ExitCode {
     };
     if argv0 == sandbox::SHIM {
         return sandbox::shim(exec_d::prepare);
+    }
+    if argv0 == router::PROCESS {
+        return router::process_main();
     }
     let name = Path::new(argv0).file_name().unwrap_or_default();
     // A process type may be called so too: it is a link in another folder.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use slug::ident::AppName;
 use slug::logs::{Labels, Pump};
 use slug::release::{ConfigChange, plan_config_change, plan_deploy};
-use slug::router::{self, Router, RouterError, RouterOptions};
-use slug::run::{self, Front, Target, UpError, UpOptions};
+use slug::router::{self, Listener, ProcessOptions, RouterError, RouterProcess};
+use slug::run::{self, Claim, Front, Target, UpError, UpOptions};
 use slug::store::Store;
 
 use super::args::Up;
@@ -24,22 +24,26 @@ pub(crate) fn run(settings: &Settings, typed: &Up) -> Result<u8, Failure> {
         Some(dir) => build_and_release(settings, &store, dir, typed)?,
         None => settings.app(&store)?,
     };
+    // Before anything is started, or said to be.
+    let claim = Claim::take(&store, &app)?;
+    let listeners = listen(typed)?;
     let pump = start_pump(settings, &store, &app, typed)?;
-    let router = start_router(typed, &pump)?;
+    let router = start_router(typed, listeners, &pump)?;
     for address in router.listening() {
         settings
             .ui
             .say(&format!("{app} is served at {}", url(address)));
     }
     let front = Arc::new(RouterFront(router));
-    let outcome = run::up(UpOptions {
+    let options = UpOptions {
         store,
         app,
         host: settings.host.clone(),
         front,
         pump,
         exit_on: typed.exit_on.clone(),
-    });
+    };
+    let outcome = run::up(options, &claim);
     // A code above 255 is none that a process can end with.
     Ok(outcome?.map_or(0, |code| u8::try_from(code).unwrap_or(exit::FAILED)))
 }
@@ -81,19 +85,24 @@ fn start_pump(
     Pump::start(sinks).map_err(|error| Failure::of(super::report::exit::FAILED, &error))
 }
 
-fn start_router(typed: &Up, pump: &Pump) -> Result<Router, Failure> {
-    let access = pump.clone();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let labels = Labels {
-        source: "router".to_owned(),
-        release: None,
-    };
-    Ok(Router::start(RouterOptions {
-        listen: typed.listen.clone(),
+fn listen(typed: &Up) -> Result<Vec<Listener>, RouterError> {
+    typed.listen.iter().map(Listener::bind).collect()
+}
+
+fn start_router(
+    typed: &Up,
+    listeners: Vec<Listener>,
+    pump: &Pump,
+) -> Result<RouterProcess, RouterError> {
+    let (access, said) = (pump.clone(), pump.clone());
+    RouterProcess::start(ProcessOptions {
+        program: "/proc/self/exe".into(),
+        listeners,
         trusted: typed.trusted_proxy.clone(),
-        threads,
-        access: Arc::new(move |lines| access.say_access(labels.clone(), lines)),
-    })?)
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        listen_to: Box::new(move |pipe| drop(access.listen_to_router(pipe))),
+        say: Box::new(move |line| said.say(Labels::router(), line)),
+    })
 }
 
 fn url(address: &router::Listen) -> String {
@@ -104,7 +113,7 @@ fn url(address: &router::Listen) -> String {
 }
 
 /// The router, as the supervisor knows what stands in front.
-struct RouterFront(Router);
+struct RouterFront(RouterProcess);
 
 impl Front for RouterFront {
     fn route(&self, targets: &[Target], hold: bool) {
@@ -124,17 +133,12 @@ impl Front for RouterFront {
         self.0.when_idle(target, then);
     }
 
-    fn cut(&self, target: u64) {
-        self.0.cut(target);
-    }
-
     fn close(&self) {
         self.0.close();
     }
 
     fn join(&self, patience: std::time::Duration) {
-        // What has not ended by then ends with the process.
-        let _ = self.0.join(patience);
+        self.0.join(patience);
     }
 }
 

@@ -66,6 +66,13 @@ pub struct TrustedProxy {
     bits: u8,
 }
 
+impl fmt::Display for TrustedProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { network, bits } = self;
+        write!(f, "{network}/{bits}")
+    }
+}
+
 /// The text is not an address or a network.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("`{0}` is not an address or a network (expected such as `10.1.2.3` or `10.0.0.0/8`)")]
@@ -146,6 +153,8 @@ mod tests {
                 && contains("fd00::/8", "fd12::1")
                 && !contains("fd00::/8", "fe80::1")
         );
+        let network: TrustedProxy = "10.0.0.0/8".parse().unwrap();
+        assert_eq!(network.to_string().parse(), Ok(network));
         for bad in ["10.0.0.0/33", "::/129", "10.0/8", "a", "/8"] {
             assert!(bad.parse::<TrustedProxy>().is_err(), "{bad}");
         }

@@ -1,6 +1,6 @@
-//! The public listener in front of the routed processes: HTTP/1.1, in this
-//! process, one single-threaded runtime a core. Gets its routes handed in;
-//! knows no release and no process.
+//! The public listener in front of the routed processes: HTTP/1.1, in a process of
+//! its own (`process`), one single-threaded runtime a core. Gets its routes handed
+//! in; knows no release and no process of the app.
 //!
 //! A request: `serve` takes its connection, `screen` looks at its bytes, `headers`
 //! makes it one for the app, `proxy` finds a target in the `table` and a
@@ -9,22 +9,16 @@
 mod access;
 mod address;
 mod body;
-mod frames;
 mod headers;
+mod listen;
 mod pool;
+mod process;
 mod proxy;
 mod screen;
 mod serve;
 mod table;
-mod ticket;
-mod tunnel;
 
-use std::fs;
 use std::io;
-use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -40,20 +34,21 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use access::Journal;
+use listen::Bound;
 use pool::Pool;
 use proxy::Thread;
-use serve::Bound;
 use table::Table;
 
 pub use address::{BadListen, BadTrustedProxy, Listen, TrustedProxy};
+pub use listen::Listener;
+pub use process::{PROCESS, ProcessOptions, RouterProcess, process_main};
 pub use proxy::{FIRST_BYTE_MAX, HELD_REQUESTS_MAX, HOLD_MAX};
 pub use table::{Target, Then};
-pub use tunnel::{CLOSE_MAX, CLOSE_REPLY_MAX};
 
 /// What the router is given.
 pub struct RouterOptions {
     /// At least one.
-    pub listen: Vec<Listen>,
+    pub listeners: Vec<Listener>,
     /// Besides loopback and unix peers.
     pub trusted: Vec<TrustedProxy>,
     /// How many threads; one a core is best.
@@ -73,7 +68,7 @@ pub enum RouterError {
         /// What the kernel said: `AddrInUse`, `PermissionDenied`, …
         source: io::Error,
     },
-    /// A thread or its runtime could not be made.
+    /// Its process, a thread or its runtime could not be made.
     #[error("could not start the router")]
     Start(#[from] io::Error),
 }
@@ -83,7 +78,6 @@ pub enum RouterError {
 pub struct Router {
     table: Arc<Table>,
     closing: watch::Sender<bool>,
-    listening: Arc<[Listen]>,
     ended: Arc<Mutex<mpsc::Receiver<()>>>,
 }
 
@@ -91,19 +85,11 @@ impl Router {
     /// Listens and starts the threads. Until the first `route`, requests are held.
     pub fn start(options: RouterOptions) -> Result<Self, RouterError> {
         let RouterOptions {
-            listen,
+            listeners,
             trusted,
             threads,
             access,
         } = options;
-        let mut bound = Vec::new();
-        let mut listening = Vec::new();
-        for at in listen {
-            let (socket, at) = bind(&at).map_err(|source| RouterError::Listen { at, source })?;
-            bound.push(socket);
-            listening.push(at);
-        }
-        raise_descriptors();
         let table = Arc::new(Table::new());
         let (closing, held) = (watch::Sender::new(false), Arc::new(AtomicUsize::new(0)));
         let trusted: Arc<[TrustedProxy]> = trusted.into();
@@ -114,9 +100,9 @@ impl Router {
                 .enable_io()
                 .enable_time()
                 .build()?;
-            let bound: Vec<Bound> = bound
+            let bound: Vec<Bound> = listeners
                 .iter()
-                .map(Bound::try_clone)
+                .map(Listener::bound)
                 .collect::<io::Result<_>>()?;
             let shared = (
                 Arc::clone(&table),
@@ -148,14 +134,8 @@ impl Router {
         Ok(Self {
             table,
             closing,
-            listening: listening.into(),
             ended: Arc::new(Mutex::new(ended)),
         })
-    }
-
-    /// Where it listens: the ports that the kernel chose for `:0` included.
-    pub fn listening(&self) -> &[Listen] {
-        &self.listening
     }
 
     /// Replaces the whole table at one instant. With no target, requests are held if `hold`, refused otherwise.
@@ -168,20 +148,9 @@ impl Router {
         self.table.when_idle(target, then);
     }
 
-    /// Ends what is in flight at a target that is no longer in the table: websockets by a close frame, other upgraded
-    /// connections and answers that have begun where they are, requests without an answer by a 504 (H24).
-    pub fn cut(&self, target: u64) {
-        self.table.cut(target);
-    }
-
     /// Takes no new connection; idle ones are closed, the others end after their request.
     pub fn close(&self) {
         self.closing.send_replace(true);
-        for at in self.listening.iter() {
-            if let Listen::Unix(path) = at {
-                let _ = fs::remove_file(path); // gone already, if somebody else removed it
-            }
-        }
     }
 
     /// After `close`: waits until every connection has ended and every access line was handed over, for at most `patience`.
@@ -201,45 +170,4 @@ fn run(runtime: &Runtime, bound: Vec<Bound>, thread: Thread, closing: &watch::Re
     if let Err(error) = serve::run(runtime, bound, thread, closing) {
         access.say(&format!("a thread of the router could not listen: {error}"));
     }
-}
-
-fn bind(at: &Listen) -> io::Result<(Bound, Listen)> {
-    match at {
-        Listen::Tcp(address) => {
-            let listener = TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            let address = listener.local_addr()?;
-            Ok((Bound::Tcp(listener), Listen::Tcp(address)))
-        }
-        Listen::Unix(path) => {
-            let listener = bind_unix(path)?;
-            listener.set_nonblocking(true)?;
-            Ok((Bound::Unix(listener), at.clone()))
-        }
-    }
-}
-
-/// A socket that a killed router left behind answers nobody, and is replaced; one that answers is not.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let is_dead = UnixStream::connect(path)
-                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-            if !is_dead {
-                return Err(error);
-            }
-            fs::remove_file(path)?;
-            UnixListener::bind(path)
-        }
-        bound => bound,
-    }
-}
-
-/// As many descriptors as this user may have: each request needs two. Sandboxed processes get their own limits.
-fn raise_descriptors() {
-    use rustix::process::Resource;
-    let mut limit = rustix::process::getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // If it stays as it was, connections wait in the queue earlier.
-    let _ = rustix::process::setrlimit(Resource::Nofile, limit);
 }

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::headers::Peer;
+use super::listen::Bound;
 use super::proxy::Thread;
 use super::screen::LINE_BYTES_MAX;
 use super::screen::Screen;
@@ -31,23 +32,6 @@ const CLIENT_IDLE_MAX: Duration = Duration::from_secs(90);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// The most headers of a request; hyper's own default.
 const HEADERS_MAX: usize = 100;
-
-/// A listener, before a runtime has it.
-pub(super) enum Bound {
-    Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener),
-}
-
-impl Bound {
-    /// Another descriptor of the same socket: threads that share it share its queue, so that none waits at one
-    /// thread while another is free.
-    pub(super) fn try_clone(&self) -> io::Result<Self> {
-        match self {
-            Self::Tcp(listener) => listener.try_clone().map(Self::Tcp),
-            Self::Unix(listener) => listener.try_clone().map(Self::Unix),
-        }
-    }
-}
 
 /// Serves until `closing`, and then until the last connection has ended.
 pub(super) fn run(

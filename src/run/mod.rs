@@ -18,4 +18,4 @@ mod watch;
 pub use front::{Front, Target};
 pub use launch::{Command, LaunchError};
 pub use one_off::{OneOff, RELEASE_COMMAND_MAX, RunError, release_command, run};
-pub use up::{ReleaseError, UpError, UpOptions, up};
+pub use up::{Claim, ReleaseError, UpError, UpOptions, up};

@@ -75,6 +75,23 @@ pub struct UpOptions {
     pub exit_on: Option<ProcessType>,
 }
 
+/// The sole right to supervise an app on this host; ends when dropped, or with the process.
+#[derive(Debug)]
+pub struct Claim {
+    _lock: Lock,
+}
+
+impl Claim {
+    /// Takes it; refused while another supervisor has it.
+    pub fn take(store: &Store, app: &AppName) -> Result<Self, UpError> {
+        let folder = store.host().join("run");
+        crate::sys::fs::create_dir_durable(&folder, 0o700)?;
+        let lock = Lock::try_take(&folder.join(format!("{app}.lock")))?;
+        let lock = lock.ok_or_else(|| UpError::Running(app.clone()))?;
+        Ok(Self { _lock: lock })
+    }
+}
+
 /// Why supervising did not begin, or ended otherwise than by being told to.
 #[derive(Debug, Error)]
 pub enum UpError {
@@ -127,12 +144,8 @@ enum Message {
 }
 
 /// Supervises the app until SIGINT, SIGTERM, a hang-up, `slug stop`, or the end of a process of `exit_on`, whose exit
-/// code is returned; returns when every process is gone.
-pub fn up(options: UpOptions) -> Result<Option<i32>, UpError> {
-    let folder = options.store.host().join("run");
-    crate::sys::fs::create_dir_durable(&folder, 0o700)?;
-    let lock = Lock::try_take(&folder.join(format!("{}.lock", options.app)))?;
-    let _only_one = lock.ok_or_else(|| UpError::Running(options.app.clone()))?;
+/// code is returned; returns when every process is gone. The caller keeps the claim until then.
+pub fn up(options: UpOptions, _: &Claim) -> Result<Option<i32>, UpError> {
     let state = HostState::load(&options.store, &options.app)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -4,11 +4,13 @@
 
 pub mod attributes;
 pub mod cancel;
+pub(crate) mod channel;
 pub mod clock;
 pub mod copy;
 pub mod exec;
 pub mod fetch;
 pub mod fs;
+pub(crate) mod helper;
 pub mod here;
 pub mod lock;
 pub mod output_fd;

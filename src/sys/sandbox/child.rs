@@ -9,21 +9,21 @@ use std::process::{Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::MemfdFlags;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 
+use crate::sys::channel;
+use crate::sys::channel::Patience;
+use crate::sys::channel::Received;
 use crate::sys::sandbox::SandboxError;
 use crate::sys::sandbox::Spec;
 use crate::sys::sandbox::Streams;
-use crate::sys::sandbox::channel;
-use crate::sys::sandbox::channel::Patience;
-use crate::sys::sandbox::channel::Received;
 use crate::sys::sandbox::error::setup;
 use crate::sys::sandbox::terminal;
 use crate::sys::sandbox::terminal::Lent;
 use crate::sys::sandbox::terminal::Seat;
 use crate::sys::sandbox::wire;
+use crate::sys::sandbox::wire::MESSAGE_BYTES_MAX;
 use crate::sys::sandbox::wire::Order;
 use crate::sys::sandbox::wire::Report;
 
@@ -103,16 +103,10 @@ pub fn launch(shim: &Path, spec: &Spec, streams: Streams) -> Result<Child, Sandb
     } else {
         (Seat::Away, None)
     };
-    let (lifeline, theirs) = rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .map_err(|error| setup("make the lifeline", error.into()))?;
+    let (lifeline, theirs) = channel::pair().map_err(|error| setup("make the lifeline", error))?;
     let order =
         memory_file(&Order::encode(spec, seat)).map_err(|error| setup("write the order", error))?;
-    channel::send_descriptors(lifeline.as_fd(), [order.as_fd(), stdin.as_fd()])
+    channel::send_with(lifeline.as_fd(), &[0], &[order.as_fd(), stdin.as_fd()])
         .map_err(|error| setup("send the order", error))?;
     let ended = run_shim(shim, theirs, stdout, stderr)?;
     let (pid, early) = init_pid(lifeline.as_fd(), shim, &ended)?;
@@ -199,8 +193,8 @@ enum Heard {
 }
 
 fn hear(lifeline: BorrowedFd<'_>, patience: Patience) -> Result<Heard, SandboxError> {
-    let heard = match channel::receive(lifeline, patience) {
-        Ok(Received::Message(bytes)) => Report::decode(&bytes).map(Heard::Report),
+    let heard = match channel::receive(lifeline, patience, MESSAGE_BYTES_MAX) {
+        Ok(Received::Message(bytes, _)) => Report::decode(&bytes).map(Heard::Report),
         Ok(Received::Nothing) => Ok(Heard::Nothing),
         Ok(Received::Closed) => Ok(Heard::Closed),
         Err(error) => Err(error),

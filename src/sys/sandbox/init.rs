@@ -14,6 +14,9 @@ use rustix::net::{AddressFamily, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::process::{DumpableBehavior, Pid, WaitOptions, WaitStatus};
 
+use crate::sys::channel;
+use crate::sys::channel::Patience;
+use crate::sys::channel::Received;
 use crate::sys::sandbox::Exit;
 use crate::sys::sandbox::Mount;
 use crate::sys::sandbox::Network;
@@ -22,9 +25,6 @@ use crate::sys::sandbox::SandboxError;
 use crate::sys::sandbox::Scope;
 use crate::sys::sandbox::Spec;
 use crate::sys::sandbox::base;
-use crate::sys::sandbox::channel;
-use crate::sys::sandbox::channel::Patience;
-use crate::sys::sandbox::channel::Received;
 use crate::sys::sandbox::error::setup;
 use crate::sys::sandbox::identity::Identity;
 use crate::sys::sandbox::overlay;
@@ -37,6 +37,7 @@ use crate::sys::sandbox::root::file_system;
 use crate::sys::sandbox::root::kind_of;
 use crate::sys::sandbox::scope;
 use crate::sys::sandbox::wire::Command;
+use crate::sys::sandbox::wire::MESSAGE_BYTES_MAX;
 use crate::sys::sandbox::wire::Order;
 use crate::sys::sandbox::wire::Report;
 use crate::sys::syscall;
@@ -220,8 +221,8 @@ fn watch(caller: &OwnedFd, started: Started) -> io::Result<()> {
             return channel::send(caller.as_fd(), &Report::Ended(exit).encode());
         }
         if caller_ready {
-            match channel::receive(caller.as_fd(), Patience::DoNotWait)? {
-                Received::Message(message) => deliver(Command::decode(&message)?, leader),
+            match channel::receive(caller.as_fd(), Patience::DoNotWait, MESSAGE_BYTES_MAX)? {
+                Received::Message(message, _) => deliver(Command::decode(&message)?, leader),
                 Received::Nothing => {}
                 Received::Closed => return Ok(()),
             }

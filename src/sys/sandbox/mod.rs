@@ -12,7 +12,6 @@
 //! Knows no app, no release, no buildpack: a `Spec` says it all.
 
 mod base;
-mod channel;
 mod child;
 mod error;
 mod handed;

@@ -7,10 +7,12 @@ use std::io::{self, Read as _, Seek as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitCode;
 
+use crate::sys::channel;
+use crate::sys::channel::Patience;
+use crate::sys::channel::Received;
 use crate::sys::sandbox::Network;
 use crate::sys::sandbox::Prepare;
 use crate::sys::sandbox::SandboxError;
-use crate::sys::sandbox::channel;
 use crate::sys::sandbox::error::refused;
 use crate::sys::sandbox::error::setup;
 use crate::sys::sandbox::identity::Identity;
@@ -46,7 +48,12 @@ fn take_order() -> io::Result<(OwnedFd, Result<Order, SandboxError>)> {
     // What the caller failed to mark close-on-exec ends here.
     syscall::close_from(3, Descriptors::Close)?;
     let caller = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-    let [order, stdin] = channel::receive_descriptors(caller.as_fd())?;
+    let Received::Message(_, fds) = channel::receive(caller.as_fd(), Patience::Wait, 1)? else {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+    };
+    let [order, stdin] = fds
+        .try_into()
+        .map_err(|_| io::Error::other("an order is two descriptors"))?;
     rustix::stdio::dup2_stdin(&stdin)?;
     Ok((
         caller,
