@@ -133,6 +133,10 @@ impl Front for RouterFront {
         self.0.when_idle(target, then);
     }
 
+    fn cut(&self, target: u64) {
+        self.0.cut(target);
+    }
+
     fn close(&self) {
         self.0.close();
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use hyper::Method;
+use hyper::StatusCode;
 use tokio::sync::Notify;
 
 /// How long lines are gathered before they are handed over.
@@ -28,12 +29,16 @@ pub(super) enum Code {
     H14,
     /// An answer, or an upgraded connection, stood still too long.
     H15,
+    /// The answer is not HTTP.
+    H17,
     /// The connection was closed within the answer.
     H18,
     /// The connection could not be made in time.
     H19,
     /// The connection was refused.
     H21,
+    /// It was still in flight when its target's time was over.
+    H24,
     /// The request is none that may be passed on.
     H26,
     /// The client went away before the answer's end.
@@ -50,12 +55,27 @@ impl Code {
             Self::H13 => "Connection closed without response",
             Self::H14 => "No web processes running",
             Self::H15 => "Idle connection",
+            Self::H17 => "Poorly formatted HTTP response",
             Self::H18 => "Server request interrupted",
             Self::H19 => "Backend connection timeout",
             Self::H21 => "Backend connection refused",
+            Self::H24 => "Forced close",
             Self::H26 => "Request error",
             Self::H27 => "Client request interrupted",
             Self::H99 => "Platform error",
+        }
+    }
+}
+
+impl Code {
+    /// What a client is told that gets no answer of the app (RFC 9110, 15.6).
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::H12 | Self::H15 | Self::H19 | Self::H24 => StatusCode::GATEWAY_TIMEOUT,
+            Self::H13 | Self::H17 | Self::H18 => StatusCode::BAD_GATEWAY,
+            Self::H26 | Self::H27 => StatusCode::BAD_REQUEST,
+            Self::H11 | Self::H14 | Self::H21 => StatusCode::SERVICE_UNAVAILABLE,
+            Self::H99 => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::task::Poll;
+use std::task::ready;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -21,11 +22,11 @@ use hyper::body::Frame;
 use hyper::body::Incoming;
 use hyper::body::SizeHint;
 use hyper::client::conn::http1::SendRequest;
-use tokio::time::Sleep;
 
 use super::access::Code;
 use super::pool::Pool;
-use super::proxy::Ticket;
+use super::table::Lane;
+use super::ticket::Ticket;
 
 /// An answer that stands still for so long is broken off (Heroku's H15).
 const STILL_MAX: Duration = Duration::from_secs(55);
@@ -133,21 +134,21 @@ pub(super) struct Stream {
     pub(super) connection: Option<SendRequest<Upload>>,
     pub(super) pool: Rc<Pool>,
     /// Set only while nothing comes, so that a quick answer costs no timer.
-    pub(super) still: Option<Pin<Box<Sleep>>>,
+    pub(super) still: Option<Pin<Box<dyn Future<Output = Code>>>>,
 }
 
-/// The app broke off its answer, or stood still.
+/// The app broke off its answer, or the router did.
 #[derive(Debug)]
 pub(super) enum Broken {
     App(hyper::Error),
-    Still,
+    Off(Code),
 }
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::App(error) => error.fmt(f),
-            Self::Still => f.write_str("the answer stood still"),
+            Self::Off(code) => f.write_str(code.description()),
         }
     }
 }
@@ -157,6 +158,13 @@ impl std::error::Error for Broken {}
 impl From<Broken> for io::Error {
     fn from(broken: Broken) -> Self {
         Self::other(broken)
+    }
+}
+
+impl Answer {
+    /// No body.
+    pub(super) fn empty() -> Self {
+        Self::Words(Full::default())
     }
 }
 
@@ -196,7 +204,8 @@ impl Stream {
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.still = None;
-                self.ticket.count(frame.data_ref().map_or(0, Bytes::len));
+                self.ticket
+                    .count(frame.data_ref().map_or(0, Bytes::len) as u64);
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
@@ -208,14 +217,13 @@ impl Stream {
                 Poll::Ready(None)
             }
             Poll::Pending => {
+                let lane = self.ticket.lane();
                 let still = self
                     .still
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(STILL_MAX)));
-                if still.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                self.ticket.blame(Code::H15);
-                Poll::Ready(Some(Err(Broken::Still)))
+                    .get_or_insert_with(|| Box::pin(stands_still(lane.cloned())));
+                let code = ready!(still.as_mut().poll(cx));
+                self.ticket.blame(code);
+                Poll::Ready(Some(Err(Broken::Off(code))))
             }
         }
     }
@@ -226,6 +234,20 @@ impl Stream {
         if let (Some(connection), Some(lane)) = (self.connection.take(), self.ticket.lane()) {
             self.pool.put(lane, connection);
         }
+    }
+}
+
+/// Until an answer of which nothing comes is broken off, and why.
+async fn stands_still(lane: Option<Arc<Lane>>) -> Code {
+    let cut = async {
+        match lane {
+            Some(lane) => lane.cut().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = tokio::time::sleep(STILL_MAX) => Code::H15,
+        () = cut => Code::H24,
     }
 }
 

@@ -85,6 +85,12 @@ pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     headers.get(header::UPGRADE).filter(|_| is_asked).cloned()
 }
 
+/// Does the app change to a websocket?
+pub(super) fn is_websocket(answer: &HeaderMap) -> bool {
+    let protocol = answer.get(header::UPGRADE);
+    protocol.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
 /// Makes a client's request one for the app.
 pub(super) fn pass_on<B>(
     request: &mut Request<B>,

@@ -9,6 +9,7 @@
 mod access;
 mod address;
 mod body;
+mod frames;
 mod headers;
 mod listen;
 mod pool;
@@ -17,6 +18,8 @@ mod proxy;
 mod screen;
 mod serve;
 mod table;
+mod ticket;
+mod tunnel;
 
 use std::io;
 use std::rc::Rc;
@@ -44,6 +47,7 @@ pub use listen::Listener;
 pub use process::{PROCESS, ProcessOptions, RouterProcess, process_main};
 pub use proxy::{FIRST_BYTE_MAX, HELD_REQUESTS_MAX, HOLD_MAX};
 pub use table::{Target, Then};
+pub use tunnel::{CLOSE_MAX, CLOSE_REPLY_MAX};
 
 /// What the router is given.
 pub struct RouterOptions {
@@ -146,6 +150,12 @@ impl Router {
     /// Calls `then` once no request is in flight at that target, which is no longer in the table.
     pub fn when_idle(&self, target: u64, then: Then) {
         self.table.when_idle(target, then);
+    }
+
+    /// Ends what is in flight at a target that is no longer in the table: websockets by a close frame, other upgraded
+    /// connections and answers that have begun where they are, requests without an answer by a 504 (H24).
+    pub fn cut(&self, target: u64) {
+        self.table.cut(target);
     }
 
     /// Takes no new connection; idle ones are closed, the others end after their request.

@@ -162,6 +162,13 @@ impl RouterProcess {
         self.0.call_the_idle();
     }
 
+    /// Ends what is in flight at a target that is no longer in the table: websockets by a close frame, other upgraded
+    /// connections and answers that have begun where they are, requests without an answer by a 504 (H24).
+    pub fn cut(&self, target: u64) {
+        let _sending = lock(&self.0.sending);
+        self.0.tell_all(&Order::Cut { target });
+    }
+
     /// Takes no new connection; idle ones are closed, the others end after their request.
     pub fn close(&self) {
         let _sending = lock(&self.0.sending);

@@ -7,23 +7,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
-use http_body_util::Full;
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Body as _;
-use hyper::body::Bytes;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper::header;
 use hyper::header::HeaderValue;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 
 use super::access::Code;
-use super::access::Entry;
 use super::access::Journal;
 use super::address::TrustedProxy;
 use super::body::Answer;
@@ -38,6 +34,8 @@ use super::table::InFlight;
 use super::table::Lane;
 use super::table::Routes;
 use super::table::Table;
+use super::ticket::Ticket;
+use super::tunnel;
 
 /// How long a request may wait for a target.
 pub const HOLD_MAX: Duration = Duration::from_secs(30);
@@ -49,8 +47,6 @@ pub const FIRST_BYTE_MAX: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_millis(50);
 /// How many connections may end before a byte of the same request was written.
 const UNSENT_MAX: u32 = 4;
-/// What a client went away from, in the access line (nginx's word).
-const CLIENT_CLOSED: u16 = 499;
 
 /// What the requests of one thread share.
 pub(super) struct Thread {
@@ -60,104 +56,6 @@ pub(super) struct Thread {
     pub(super) trusted: Arc<[TrustedProxy]>,
     pub(super) journal: Journal,
     pub(super) pool: Rc<Pool>,
-}
-
-/// A request from its head to its end; the access line is written when it is dropped.
-pub(super) struct Ticket {
-    entry: Entry,
-    journal: Journal,
-    in_flight: Option<InFlight>,
-    is_complete: bool,
-}
-
-impl Ticket {
-    fn new(request: &Request<Incoming>, journal: &Journal) -> Self {
-        let header = |name: &header::HeaderName| {
-            let value = request
-                .headers()
-                .get(name)
-                .map(|value| String::from_utf8_lossy(value.as_bytes()));
-            value.unwrap_or_default().into_owned()
-        };
-        let entry = Entry {
-            method: request.method().clone(),
-            path: request
-                .uri()
-                .path_and_query()
-                .map_or("*", |path| path.as_str())
-                .to_owned(),
-            host: header(&header::HOST),
-            request_id: header(&headers::REQUEST_ID),
-            forwarded_for: header(&headers::FORWARDED_FOR),
-            instance: "-".to_owned(),
-            release: "-".to_owned(),
-            begun: Instant::now(),
-            connected: None,
-            status: CLIENT_CLOSED,
-            bytes: 0,
-            code: None,
-        };
-        Self {
-            entry,
-            journal: journal.clone(),
-            in_flight: None,
-            is_complete: false,
-        }
-    }
-
-    fn enter(&mut self, in_flight: InFlight) {
-        self.entry.instance.clone_from(&in_flight.target().instance);
-        self.entry.release.clone_from(&in_flight.target().release);
-        self.in_flight = Some(in_flight);
-    }
-
-    /// The target that answers it.
-    pub(super) fn lane(&self) -> Option<&Arc<Lane>> {
-        self.in_flight.as_ref().map(InFlight::lane)
-    }
-
-    pub(super) fn count(&mut self, bytes: usize) {
-        self.entry.bytes += bytes as u64;
-    }
-
-    pub(super) fn blame(&mut self, code: Code) {
-        self.entry.code.get_or_insert(code);
-    }
-
-    /// All of the answer was passed on.
-    pub(super) fn complete(&mut self) {
-        self.is_complete = true;
-    }
-
-    /// A few words instead of an answer.
-    fn fail(mut self, status: StatusCode, code: Code) -> Response<Answer> {
-        self.entry.status = status.as_u16();
-        self.blame(code);
-        self.is_complete = true;
-        let words = format!("{} {} ({code:?})\n", status.as_u16(), code.description());
-        let mut response = Response::new(Answer::Words(Full::new(Bytes::from(words))));
-        *response.status_mut() = status;
-        response.headers_mut().insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
-        if status == StatusCode::BAD_REQUEST {
-            // What follows on this connection cannot be trusted to begin where we think.
-            response
-                .headers_mut()
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if !self.is_complete {
-            self.blame(Code::H27);
-        }
-        self.journal.note(&self.entry);
-    }
 }
 
 /// Why one attempt brought no answer.
@@ -192,7 +90,7 @@ impl Thread {
         let progress = request.body().progress();
         match self.forward(request, &progress, &mut ticket).await {
             Err(_) if progress.has_failed() => ticket.fail(StatusCode::BAD_REQUEST, Code::H26),
-            Err(code) => ticket.fail(StatusCode::SERVICE_UNAVAILABLE, code),
+            Err(code) => ticket.fail(code.status(), code),
             Ok((response, connection)) => {
                 let mut response = self.answer(response, connection, theirs, ticket);
                 if asks_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -230,16 +128,16 @@ impl Thread {
                 None => match pool::connect(&lane).await {
                     Ok(connection) => connection,
                     Err(code) => {
-                        ticket.in_flight = None;
+                        ticket.leave();
                         wait.refused(lane.target.id, code);
                         continue;
                     }
                 },
             };
-            ticket.entry.connected = Some(ticket.entry.begun.elapsed());
+            ticket.connected();
             // A connection that was idle may have been closed just now: then a request that can be said twice is.
             let spare = if is_reused { copy(&request) } else { None };
-            match send(&mut connection, request, progress).await {
+            match send(&mut connection, request, progress, &lane).await {
                 Ok(response) => return Ok((response, connection)),
                 Err(Attempt::Unsent(back)) if unsent < UNSENT_MAX => {
                     (request, may_reuse, unsent) = (*back, is_reused, unsent + 1);
@@ -261,15 +159,16 @@ impl Thread {
         mut ticket: Ticket,
     ) -> Response<Answer> {
         let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        ticket.entry.status = response.status().as_u16();
+        ticket.answered(response.status());
         headers::pass_back(response.headers_mut(), is_upgraded);
         match (is_upgraded, theirs) {
             (true, Some(theirs)) => {
                 let ours = hyper::upgrade::on(&mut response);
-                tokio::task::spawn_local(tunnel(theirs, ours, ticket));
-                response.map(|_| Answer::Words(Full::default()))
+                let is_websocket = headers::is_websocket(response.headers());
+                tokio::task::spawn_local(tunnel::relay(theirs, ours, is_websocket, ticket));
+                response.map(|_| Answer::empty())
             }
-            (true, None) => ticket.fail(StatusCode::BAD_GATEWAY, Code::H13), // nobody asked for another protocol
+            (true, None) => ticket.fail(StatusCode::BAD_GATEWAY, Code::H17), // nobody asked for another protocol
             (false, _) => response.map(|inner| {
                 let (connection, pool) = (Some(connection), Rc::clone(&self.pool));
                 Answer::Stream(Box::new(Stream {
@@ -284,24 +183,12 @@ impl Thread {
     }
 }
 
-/// Bytes both ways, until one side has had enough.
-async fn tunnel(theirs: OnUpgrade, ours: OnUpgrade, mut ticket: Ticket) {
-    let (Ok(theirs), Ok(ours)) = (theirs.await, ours.await) else {
-        return ticket.blame(Code::H18);
-    };
-    let copied =
-        tokio::io::copy_bidirectional(&mut TokioIo::new(theirs), &mut TokioIo::new(ours)).await;
-    if let Ok((_, to_client)) = copied {
-        ticket.entry.bytes = to_client;
-    }
-    ticket.complete();
-}
-
 /// Sends it, and waits for the head of the answer.
 async fn send(
     connection: &mut SendRequest<Upload>,
     request: Request<Upload>,
     progress: &Progress,
+    lane: &Lane,
 ) -> Result<Response<Incoming>, Attempt> {
     tokio::select! {
         biased;
@@ -310,6 +197,7 @@ async fn send(
             None => Attempt::Lost(Code::H13),
         }),
         () = stands_still(progress) => Err(Attempt::Lost(Code::H12)),
+        () = lane.cut() => Err(Attempt::Lost(Code::H24)),
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
 use serde::Serialize;
+use tokio::sync::Notify;
 use tokio::sync::watch;
 
 /// Where requests may go.
@@ -39,6 +40,9 @@ pub(super) struct Lane {
     /// It is in the table no more. Set before anybody looks whether it is idle: see `Table::enter`.
     is_retired: AtomicBool,
     waiting: Mutex<Vec<Then>>,
+    /// What is in flight here is to end now.
+    is_cut: AtomicBool,
+    cutting: Notify,
 }
 
 /// The table at one instant.
@@ -100,7 +104,7 @@ impl Table {
     }
 
     pub(super) fn when_idle(&self, id: u64, then: Then) {
-        let lane = lock(&self.lanes).remove(&id);
+        let lane = lock(&self.lanes).get(&id).cloned();
         match lane {
             None => then(),
             Some(lane) => {
@@ -108,6 +112,15 @@ impl Table {
                 lock(&lane.waiting).push(then);
                 lane.tell_if_idle();
             }
+        }
+    }
+
+    /// Ends what is still in flight at a target that is no longer in the table.
+    pub(super) fn cut(&self, id: u64) {
+        let lane = lock(&self.lanes).get(&id).cloned();
+        if let Some(lane) = lane.filter(|lane| lane.is_retired.load(Ordering::SeqCst)) {
+            lane.is_cut.store(true, Ordering::SeqCst);
+            lane.cutting.notify_waiters();
         }
     }
 
@@ -139,6 +152,8 @@ fn lane(all: &mut HashMap<u64, Arc<Lane>>, target: &Target) -> Arc<Lane> {
             in_flight: AtomicUsize::new(0),
             is_retired: AtomicBool::new(false),
             waiting: Mutex::default(),
+            is_cut: AtomicBool::new(false),
+            cutting: Notify::new(),
         })
     };
     Arc::clone(all.entry(target.id).or_insert_with(new))
@@ -151,6 +166,14 @@ impl Lane {
             for then in waiting {
                 then();
             }
+        }
+    }
+
+    /// Until what is in flight here is to end.
+    pub(super) async fn cut(&self) {
+        let cutting = self.cutting.notified(); // hears every cut from here on
+        if !self.is_cut.load(Ordering::SeqCst) {
+            cutting.await;
         }
     }
 

@@ -28,6 +28,10 @@ pub trait Front: Send + Sync {
     /// Calls `then` once no request is in flight at this target, which is no longer in the table.
     fn when_idle(&self, target: u64, then: Box<dyn FnOnce() + Send>);
 
+    /// Ends what is in flight at this target, which is no longer in the table: its time is over. Websockets are told
+    /// so by a close frame; nothing is reset.
+    fn cut(&self, target: u64);
+
     /// Takes no new connection; those that are open end after their request.
     fn close(&self);
 

@@ -94,6 +94,7 @@ impl Inside {
                 self.tell(&Report::Routed { number });
             }
             Order::WhenIdle { target } => self.when_idle(target),
+            Order::Cut { target } => self.router.cut(target),
             Order::Close => {
                 self.router.close();
                 self.end_when_done();

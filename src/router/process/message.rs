@@ -36,6 +36,8 @@ pub(super) enum Order {
     },
     /// Answered by `Report::Idle`.
     WhenIdle { target: u64 },
+    /// End what is in flight at that target.
+    Cut { target: u64 },
     /// Take no new connection; end when the last has ended.
     Close,
 }
