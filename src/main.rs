@@ -23,6 +23,9 @@ fn main() -> ExitCode {
     if argv0 == router::PROCESS {
         return router::process_main();
     }
+    if argv0 == cli::RUNNER {
+        return cli::runner();
+    }
     let name = Path::new(argv0).file_name().unwrap_or_default();
     // A process type may be called so too: it is a link in another folder.
     let is_of_buildpack = Path::new(argv0)

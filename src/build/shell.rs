@@ -4,10 +4,15 @@
 use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use super::site::{Ended, Job, Site};
 use super::{BuildError, ShellRequest};
-use crate::sys::sandbox::{Streams, launch};
+use crate::sys::relay::Relay;
+use crate::sys::sandbox::{Child, Streams, Terminal, launch};
+
+/// How often a change of the terminal's size is looked for: the build's threads leave nobody who would be told.
+const RESIZE: Duration = Duration::from_millis(250);
 
 /// The shells of the base, the more comfortable one first.
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
@@ -60,7 +65,12 @@ impl Site {
         // What the build is given has no terminal; a shell that draws needs to know which it has.
         program.env.insert("TERM".into(), "xterm".into());
         let mut spec = self.spec(program, sees, network);
-        spec.terminal = io::stdin().is_terminal();
+        let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+        spec.terminal = Terminal {
+            stdin: is_terminal,
+            stdout: is_terminal,
+            stderr: is_terminal,
+        };
         let own = |fd: BorrowedFd<'_>| -> Result<OwnedFd, BuildError> {
             fd.try_clone_to_owned().map_err(lost)
         };
@@ -72,9 +82,26 @@ impl Site {
         };
         let mut child = launch(&self.program, &spec, streams)?;
         child.started()?;
+        show(&mut child).map_err(lost)?;
         child.wait()?;
         Ok(())
     }
+}
+
+/// Shows the shell's terminal on the operator's until the shell has ended.
+fn show(child: &mut Child) -> io::Result<()> {
+    let Some(master) = child.take_terminal() else {
+        return Ok(());
+    };
+    let mut relay = Relay::start(master, io::stdin().as_fd(), io::stderr().as_fd())?;
+    while !relay
+        .wait(&[child.exited_fd()], Some(RESIZE))?
+        .contains(&true)
+    {
+        relay.resize();
+    }
+    relay.finish();
+    Ok(())
 }
 
 fn has_failed(ended: Ended) -> bool {

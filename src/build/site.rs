@@ -16,7 +16,7 @@ use crate::archive::AppFolder;
 use crate::ident::BuildpackId;
 use crate::sys::cancel::Cancel;
 use crate::sys::here::Here;
-use crate::sys::sandbox::{Mount, Network, Program, SandboxError, Spec, Streams, launch};
+use crate::sys::sandbox::{Mount, Network, Program, SandboxError, Spec, Streams, Terminal, launch};
 use crate::sys::{At as _, PathError};
 
 /// The layers of all buildpacks, inside.
@@ -250,7 +250,7 @@ impl Site {
                 .uid
                 .unwrap_or_else(|| rustix::process::getuid().as_raw()),
             program,
-            terminal: false,
+            terminal: Terminal::default(),
             prepare: None,
         }
     }

@@ -89,7 +89,7 @@ pub(crate) enum Command {
     Diff(Diff),
     /// List, read and change config vars; each change is a release
     Config(Config),
-    /// Run one process of the current release in the foreground
+    /// Run one process of the current release: a one-off, `run.N`
     Run(Run),
     /// Supervise the app's processes and follow its ledger
     Up(Up),
@@ -101,8 +101,8 @@ pub(crate) enum Command {
     Scale(Scale),
     /// Restart processes
     Restart(Restart),
-    /// End the supervisor and all processes
-    Stop,
+    /// End the supervisor and its processes, or a one-off
+    Stop(Stop),
     /// Show what is in a slug
     Inspect(Inspect),
     /// Check slugs and ledgers against their digests
@@ -349,7 +349,20 @@ pub(crate) struct Run {
     pub(crate) process: Option<String>,
     /// Arguments of the type, or the command
     #[arg(last = true, allow_hyphen_values = true, value_name = "CMD")]
-    pub(crate) command: Vec<String>,
+    pub(crate) command: Vec<OsString>,
+    /// Return once it runs, and print its name; its output goes into the app's history
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+    /// How long it may take, such as 90s or 1h30m: then it is asked to end, and killed after its grace
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) time_limit: Option<TimeLimit>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stop {
+    /// A one-off [default: the supervisor and its processes; one-offs go on]
+    #[arg(value_name = "run.N")]
+    pub(crate) which: Option<Instance>,
 }
 
 #[derive(Debug, Args)]

@@ -4,50 +4,90 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use slug::archive;
-use slug::ident::{AppName, ProcessType, ReleaseVersion};
+use slug::ident::{AppName, ProcessType, ReleaseVersion, harmless};
 use slug::run::control::{ControlError, Reply, Request, ask, socket_path};
 use slug::run::formation::{self, HostState, INSTANCES_MAX, StateError};
+use slug::run::{registry, stop_one_off};
 use slug::store::{Ledger, Store};
 
-use super::args::{Restart, Scale};
+use super::args::{Restart, Scale, Stop};
 use super::report::{Failure, exit};
 use super::settings::Settings;
 use super::ui::table;
 
 pub(crate) fn ps(settings: &Settings) -> Result<u8, Failure> {
     let (store, app) = store_and_app(settings)?;
-    let processes = match request(settings, &store, &app, &Request::Ps)? {
-        Reply::Processes { processes } => processes,
-        other => return Err(misunderstood(&other)),
+    let one_offs = registry::list(&store, &app)?;
+    let processes = match request(settings, &store, &app, &Request::Ps) {
+        Ok(Reply::Processes { processes }) => processes,
+        Ok(other) => return Err(misunderstood(&other)),
+        // What runs without a supervisor is to be seen without one.
+        Err(failure) if failure.is_not_up() && !one_offs.is_empty() => Vec::new(),
+        Err(failure) => return Err(failure),
     };
-    settings.ui.answer(
-        &json!({ "schema": 1, "app": app, "processes": processes }),
-        |_| {
-            let rows = processes.iter().map(|process| {
-                vec![
-                    process.instance.to_string(),
-                    process.release.to_string(),
-                    process.state.clone(),
-                    process
-                        .pid
-                        .map(|pid| format!("pid {pid}"))
-                        .unwrap_or_default(),
-                    format!("since {}", process.since),
-                    if process.crashes > 0 {
-                        format!("{} crashes", process.crashes)
-                    } else {
-                        String::new()
-                    },
-                    process
-                        .next
-                        .map(|next| format!("next start {next}"))
-                        .unwrap_or_default(),
-                ]
-            });
-            table(&rows.collect::<Vec<_>>())
-        },
-    )?;
+    let answer = json!({ "schema": 1, "app": app, "processes": processes, "one_offs": one_offs.iter().map(one_off).collect::<Vec<_>>() });
+    settings.ui.answer(&answer, |_| {
+        let rows = processes.iter().map(|process| {
+            vec![
+                process.instance.to_string(),
+                process.release.to_string(),
+                process.state.clone(),
+                process.pid.map(pid).unwrap_or_default(),
+                format!("since {}", process.since),
+                if process.crashes > 0 {
+                    format!("{} crashes", process.crashes)
+                } else {
+                    String::new()
+                },
+                process
+                    .next
+                    .map(|next| format!("next start {next}"))
+                    .unwrap_or_default(),
+            ]
+        });
+        let one_offs = one_offs.iter().map(|entry| {
+            vec![
+                entry.instance.to_string(),
+                entry.release.to_string(),
+                state(entry).to_owned(),
+                entry.pid.map(pid).unwrap_or_default(),
+                format!("since {}", entry.since),
+                harmless(&entry.command),
+            ]
+        });
+        table(&rows.chain(one_offs).collect::<Vec<_>>())
+    })?;
     Ok(0)
+}
+
+fn pid(pid: u32) -> String {
+    format!("pid {pid}")
+}
+
+fn state(entry: &registry::Entry) -> &'static str {
+    if entry.pid.is_some() {
+        "up"
+    } else {
+        "starting"
+    }
+}
+
+/// As `slug ps --json` shows it: as a process of the formation, and what a one-off has beside.
+fn one_off(entry: &registry::Entry) -> serde_json::Value {
+    let registry::Entry {
+        instance,
+        release,
+        command,
+        by,
+        detached,
+        runner: _,
+        pid,
+        since,
+    } = entry;
+    json!({
+        "instance": instance, "release": release, "state": state(entry), "pid": pid, "since": since,
+        "command": command, "by": by, "detached": detached,
+    })
 }
 
 pub(crate) fn scale(settings: &Settings, typed: &Scale) -> Result<u8, Failure> {
@@ -132,9 +172,29 @@ pub(crate) fn restart(settings: &Settings, typed: &Restart) -> Result<u8, Failur
     request(settings, &store, &app, &Request::Restart { which }).map(|_| 0)
 }
 
-pub(crate) fn stop(settings: &Settings) -> Result<u8, Failure> {
+pub(crate) fn stop(settings: &Settings, typed: &Stop) -> Result<u8, Failure> {
     let (store, app) = store_and_app(settings)?;
-    request(settings, &store, &app, &Request::Stop).map(|_| 0)
+    let Some(instance) = &typed.which else {
+        return request(settings, &store, &app, &Request::Stop).map(|_| 0);
+    };
+    if instance.process_type != ProcessType::run() {
+        let process_type = &instance.process_type;
+        return Err(Failure::usage(format!(
+            "only a one-off is stopped by its name, and {instance} is none"
+        ))
+        .unchanged("nothing was stopped")
+        .hint(format!(
+            "`slug restart {instance}` starts it anew; `slug scale {process_type}=N` runs fewer"
+        )));
+    }
+    match stop_one_off(&store, &app, instance)? {
+        Some(()) => Ok(0),
+        None => Err(
+            Failure::failed(format!("{app} has no one-off `{instance}` on this host"))
+                .unchanged("nothing was stopped")
+                .hint("`slug ps` lists those that run"),
+        ),
+    }
 }
 
 /// Waits until a supervisor that is up runs this release. Says nothing if none is up.

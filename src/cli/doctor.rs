@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::json;
-use slug::sys::sandbox::{self, Mount, Network, Program, Spec, Streams};
+use slug::sys::sandbox::{self, Mount, Network, Program, Spec, Streams, Terminal};
 
 use super::report::{Failure, exit};
 use super::settings::Settings;
@@ -143,7 +143,7 @@ fn try_sandbox(mounts: &[Mount]) -> Result<i32, Failure> {
             env: BTreeMap::from([(OsString::from("PATH"), OsString::from("/usr/bin:/bin"))]),
             cwd: PathBuf::from("/"),
         },
-        terminal: false,
+        terminal: Terminal::default(),
         prepare: None,
     };
     let null = || {

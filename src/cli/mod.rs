@@ -59,6 +59,8 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+pub(crate) use run::{RUNNER, runner};
+
 fn run(settings: &Settings, command: &Command) -> Result<u8, Failure> {
     match command {
         Command::Build(typed) => build::run(settings, typed),
@@ -75,7 +77,7 @@ fn run(settings: &Settings, command: &Command) -> Result<u8, Failure> {
         Command::Logs(typed) => logs::run(settings, typed),
         Command::Scale(typed) => control::scale(settings, typed),
         Command::Restart(typed) => control::restart(settings, typed),
-        Command::Stop => control::stop(settings),
+        Command::Stop(typed) => control::stop(settings, typed),
         Command::Inspect(typed) => inspect::run(settings, typed),
         Command::Verify(typed) => verify::run(settings, typed),
         Command::Gc(typed) => gc::run(settings, typed),

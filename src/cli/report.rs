@@ -120,6 +120,14 @@ impl Failure {
         self
     }
 
+    /// Of `slug run` and `slug exec`, before the process began: its own codes are not used for that.
+    pub(crate) fn before_the_process(self) -> Self {
+        match self.code {
+            exit::NOT_FOUND | exit::NOT_EXECUTABLE => self,
+            _ => self.code(exit::RUN_FAILED),
+        }
+    }
+
     pub(crate) fn not_up(mut self) -> Self {
         self.not_up = true;
         self

@@ -100,6 +100,15 @@ impl Settings {
             .filter(|home| home.is_absolute())
     }
 
+    /// What kind of terminal the operator has; `xterm` where the shell does not say.
+    pub(crate) fn term(&self) -> OsString {
+        let term = self
+            .env
+            .get(OsStr::new("TERM"))
+            .filter(|term| !term.is_empty());
+        term.cloned().unwrap_or_else(|| "xterm".into())
+    }
+
     /// This binary: every sandbox begins with it.
     pub(crate) fn program() -> Result<PathBuf, Failure> {
         std::env::current_exe()

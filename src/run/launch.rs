@@ -46,6 +46,7 @@ use crate::sys::sandbox::Network;
 use crate::sys::sandbox::Program;
 use crate::sys::sandbox::SandboxError;
 use crate::sys::sandbox::Spec;
+use crate::sys::sandbox::Terminal;
 
 /// `HOME` of every process: fresh, private, in memory. Not below `/workspace`, which is read-only
 /// (gunicorn writes into `$HOME/.gunicorn`).
@@ -252,7 +253,7 @@ impl Loaded {
             network: Network::Host,
             uid: self.uid,
             program,
-            terminal: false,
+            terminal: Terminal::default(),
             prepare: has_exec_d.then_some(prepare),
         })
     }
@@ -485,12 +486,12 @@ fn sealed(folder: &Path, to: &Path, empty: Option<&Path>) -> Mount {
     }
 }
 
-/// The empty folder that root's mounts lie over; none for others, whose processes own the files.
+/// The empty folder (no app's: their names have no dot) that root's mounts lie over; none for others, whose processes own the files.
 fn empty_folder(store: &Store) -> Result<Option<PathBuf>, PathError> {
     if !rustix::process::getuid().is_root() {
         return Ok(None);
     }
-    let empty = store.host().join("run/empty");
+    let empty = store.host().join("run/.empty");
     create_dir_durable(&empty, 0o755)?;
     Ok(Some(empty))
 }

@@ -17,5 +17,7 @@ mod watch;
 
 pub use front::{Front, Target};
 pub use launch::{Command, LaunchError};
+pub use one_off::registry;
 pub use one_off::{OneOff, RELEASE_COMMAND_MAX, RunError, release_command, run};
+pub use one_off::{run_detached, stop_one_off};
 pub use up::{Claim, ReleaseError, UpError, UpOptions, up};

@@ -2,6 +2,14 @@
 //! command. Threads and a reactor would cost more than `true` does: there is
 //! one `poll`.
 
+mod attend;
+mod detached;
+mod events;
+pub mod registry;
+mod release_command;
+mod stop;
+
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::io::IsTerminal as _;
@@ -10,54 +18,41 @@ use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
-use std::time::Instant;
 
-use rustix::event::PollFd;
-use rustix::event::PollFlags;
-use rustix::event::Timespec;
 use thiserror::Error;
 
+use self::attend::Ended;
+use self::attend::Stop;
+use self::registry::Entry;
+use self::registry::Registration;
+use super::formation;
 use super::launch::Command;
 use super::launch::LaunchError;
 use super::launch::Loaded;
-use super::pipe::pipe;
 use crate::ident::AppName;
 use crate::ident::Instance;
-use crate::ident::ProcessType;
-use crate::logs::Framer;
-use crate::logs::Piece;
-use crate::logs::Tail;
-use crate::release::CommandOutcome;
 use crate::store::Event;
 use crate::store::Ledger;
 use crate::store::Ran;
-use crate::store::ReleaseRecord;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::sys::At as _;
 use crate::sys::PathError;
 use crate::sys::clock::Timestamp;
+use crate::sys::relay::Relay;
 use crate::sys::sandbox;
 use crate::sys::sandbox::Child;
 use crate::sys::sandbox::Exit;
 use crate::sys::sandbox::SandboxError;
-use crate::sys::sandbox::Scope;
+use crate::sys::sandbox::Spec;
 use crate::sys::sandbox::Streams;
+use crate::sys::sandbox::Terminal;
 use crate::sys::signal::Signals;
 
-/// A release command may take so long (a migration of a large table), then it is killed.
-pub const RELEASE_COMMAND_MAX: Duration = Duration::from_hours(1);
-/// What is passed on to the process. Those of the terminal's keyboard reach it by themselves where it has the terminal.
-const PASSED_ON: [i32; 6] = [
-    libc::SIGHUP,
-    libc::SIGINT,
-    libc::SIGQUIT,
-    libc::SIGTERM,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-];
-/// How much of a pipe is read at once, in bytes.
-const READ_BYTES: usize = 64 * 1024;
+pub use detached::run_detached;
+pub use release_command::RELEASE_COMMAND_MAX;
+pub use release_command::release_command;
+pub use stop::stop_one_off;
 
 /// A one-off: what `slug run` was asked for.
 #[derive(Debug)]
@@ -72,6 +67,10 @@ pub struct OneOff<'a> {
     pub command: Command,
     /// Who runs it: `user@host`, for the ledger.
     pub by: String,
+    /// `TERM` of a process that has a terminal, unless the release says another.
+    pub term: OsString,
+    /// How long it may take; then it is asked to end, and killed after its grace.
+    pub time_limit: Option<Duration>,
 }
 
 /// Why a one-off could not be run.
@@ -99,77 +98,162 @@ impl From<SandboxError> for RunError {
 
 /// Runs it on the caller's own standard streams, passes signals on, and records its end in the ledger.
 /// `progress` is told the bytes unpacked, if the slug was not unpacked on this host yet.
+///
+/// Where standard input and output are a terminal, the process has one of its own, shown on it. Any other streams are
+/// the process's as they are.
 pub fn run(one_off: &OneOff<'_>, progress: &mut dyn FnMut(u64)) -> Result<Exit, RunError> {
-    let ledger = Ledger::open(one_off.store, one_off.app);
-    let release = ledger
-        .current(one_off.host)?
-        .ok_or_else(|| RunError::NoRelease(one_off.app.clone()))?;
-    let loaded = Loaded::load(one_off.store, &release.record, progress)?;
-    let mut spec = loaded.spec(&one_off.command, &name(), None)?;
-    spec.terminal = io::stdin().is_terminal();
-    let signals =
-        Signals::catch(&PASSED_ON).map_err(|error| RunError::Io("catch signals", error))?;
-    let started = Timestamp::now();
-    let mut child = sandbox::spawn(&spec, own_streams()?)?;
-    let exit = attend(&mut child, &signals)?;
+    let Prepared {
+        ledger,
+        loaded,
+        mut spec,
+        mut registration,
+    } = Prepared::new(one_off, false, progress)?;
+    spec.terminal = own_terminal();
+    if spec.terminal.is_any() {
+        let term = || one_off.term.clone();
+        spec.program.env.entry("TERM".into()).or_insert_with(term);
+    }
+    let signals = attend::catch()?;
+    let mut child = sandbox::spawn(&spec, own_streams(spec.terminal)?)?;
+    registration
+        .started(child.pid())
+        .map_err(LaunchError::from)?;
+    let entry = registration.entry().clone();
+    let note = |text: &str| events::note(one_off.store, one_off.app, &entry, text);
+    note(&events::started(&entry));
+    let stop = stop(&loaded, one_off);
+    let ended = show(&mut child, &signals, stop, &registration)?;
+    note(&events::ended(&entry, ended));
+    record(one_off, &ledger, &entry, ended)?;
+    Ok(ended.exit)
+}
+
+/// What is to be started, entered under its name.
+struct Prepared {
+    ledger: Ledger,
+    loaded: Loaded,
+    spec: Spec,
+    registration: Registration,
+}
+
+impl Prepared {
+    fn new(
+        one_off: &OneOff<'_>,
+        detached: bool,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self, RunError> {
+        let ledger = Ledger::open(one_off.store, one_off.app);
+        let release = ledger
+            .current(one_off.host)?
+            .ok_or_else(|| RunError::NoRelease(one_off.app.clone()))?;
+        let loaded = Loaded::load(one_off.store, &release.record, progress)?;
+        let entry = |instance: Instance| Entry {
+            instance,
+            release: release.record.version,
+            command: first_word(&one_off.command),
+            by: one_off.by.clone(),
+            detached,
+            runner: std::process::id(),
+            pid: None,
+            since: Timestamp::now(),
+        };
+        let registration =
+            Registration::new(one_off.store, one_off.app, entry).map_err(LaunchError::from)?;
+        let spec = loaded.spec(&one_off.command, &registration.entry().instance, None)?;
+        Ok(Self {
+            ledger,
+            loaded,
+            spec,
+            registration,
+        })
+    }
+}
+
+/// Its end, in the ledger.
+fn record(
+    one_off: &OneOff<'_>,
+    ledger: &Ledger,
+    entry: &Entry,
+    ended: Ended,
+) -> Result<(), StoreError> {
     let ran = Ran {
         by: one_off.by.clone(),
         host: one_off.host.to_owned(),
         process: words(&one_off.command),
-        started,
-        exit: exit.code(),
+        started: entry.since,
+        exit: ended.exit.code(),
     };
-    ledger.record(release.record.version, Timestamp::now(), &Event::Ran(ran))?;
-    Ok(exit)
+    ledger
+        .record(entry.release, Timestamp::now(), &Event::Ran(ran))
+        .map(drop)
 }
 
-/// `run.4711`: another number than most that run at the same time, which is all that a name in a log line needs.
-fn name() -> Instance {
-    let number = std::num::NonZeroU32::MIN.saturating_add(999 + std::process::id() % 9000);
-    Instance {
-        process_type: ProcessType::run(),
-        number,
+fn show(
+    child: &mut Child,
+    signals: &Signals,
+    stop: Stop,
+    registration: &Registration,
+) -> Result<Ended, RunError> {
+    let master = child.take_terminal();
+    let relay = master.map(|master| {
+        let started = Relay::start(master, io::stdin().as_fd(), io::stdout().as_fd());
+        started.map_err(|error| RunError::Io("take the terminal", error))
+    });
+    attend::attend(child, signals, relay.transpose()?, stop, &mut || {
+        registration.take_off();
+    })
+}
+
+/// How it is asked to end: as its type is, if it is of one.
+fn stop(loaded: &Loaded, one_off: &OneOff<'_>) -> Stop {
+    let Command::Type(Some(process_type), _) = &one_off.command else {
+        return Stop {
+            signal: libc::SIGTERM,
+            grace: formation::GRACE,
+            time_limit: one_off.time_limit,
+        };
+    };
+    // A slug whose formation is wrong can still run what is asked for by name.
+    let types = formation::types(loaded.slug()).unwrap_or_default();
+    let plan = types.get(process_type);
+    Stop {
+        signal: plan.map_or(libc::SIGTERM, |plan| plan.stop_signal),
+        grace: plan.map_or(formation::GRACE, |plan| plan.grace),
+        time_limit: one_off.time_limit,
     }
 }
 
-fn own_streams() -> Result<Streams, RunError> {
+/// A terminal, if somebody types and reads: both ends of a pipe line are not.
+fn own_terminal() -> Terminal {
+    let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    Terminal {
+        stdin: is_terminal,
+        stdout: is_terminal,
+        stderr: is_terminal && io::stderr().is_terminal(),
+    }
+}
+
+fn own_streams(terminal: Terminal) -> Result<Streams, RunError> {
     let own = |fd: BorrowedFd<'_>| {
         fd.try_clone_to_owned()
             .map_err(|error| RunError::Io("duplicate a standard stream", error))
     };
+    let stdin = if !terminal.stdin && is_in_background(io::stdin().as_fd()) {
+        nothing().map_err(LaunchError::from)?
+    } else {
+        own(io::stdin().as_fd())?
+    };
     Ok(Streams {
-        stdin: own(io::stdin().as_fd())?,
+        stdin,
         stdout: own(io::stdout().as_fd())?,
         stderr: own(io::stderr().as_fd())?,
     })
 }
 
-/// Until it has ended; every signal that comes is its.
-fn attend(child: &mut Child, signals: &Signals) -> Result<Exit, RunError> {
-    loop {
-        if let Some(exit) = child.try_wait()? {
-            return Ok(exit);
-        }
-        wait_for(&[child.exited_fd(), signals.as_fd()], None)?;
-        while let Some(signal) = signals.take() {
-            child.signal(signal, Scope::Leader);
-        }
-    }
-}
-
-/// Which of these can be read; none if time ran out.
-fn wait_for(fds: &[BorrowedFd<'_>], patience: Option<Duration>) -> Result<Vec<bool>, RunError> {
-    let mut polled: Vec<PollFd<'_>> = fds
-        .iter()
-        .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
-        .collect();
-    let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
-    match rustix::event::poll(&mut polled, patience.as_ref()) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => {
-            Ok(polled.iter().map(|fd| !fd.revents().is_empty()).collect())
-        }
-        Err(error) => Err(RunError::Io("wait for a process", error.into())),
-    }
+/// A job in the background, whose process is not to take the keys that the shell is typed.
+fn is_in_background(stdin: BorrowedFd<'_>) -> bool {
+    rustix::termios::tcgetpgrp(stdin)
+        .is_ok_and(|foreground| foreground != rustix::process::getpgrp())
 }
 
 /// What the ledger says was run: a process type, or a program with its arguments.
@@ -185,96 +269,15 @@ fn words(command: &Command) -> String {
     }
 }
 
-/// Runs the process type `release` of a release that is being made, for `ReleasePlan::apply`. `output` gets
-/// what it says as it says it, both streams in one order.
-pub fn release_command(
-    store: &Store,
-    record: &ReleaseRecord,
-    output: &mut dyn FnMut(&[u8]),
-    progress: &mut dyn FnMut(u64),
-) -> CommandOutcome {
-    let mut tail = LineTail::default();
-    match try_release_command(
-        store,
-        record,
-        &mut |bytes| {
-            output(bytes);
-            tail.add(bytes);
-        },
-        progress,
-    ) {
-        Ok(exit) => CommandOutcome {
-            exit: Some(exit.code()),
-            tail: tail.text(),
-        },
-        Err(error) => CommandOutcome {
-            exit: None,
-            tail: chain(&error),
-        },
-    }
-}
-
-fn try_release_command(
-    store: &Store,
-    record: &ReleaseRecord,
-    output: &mut dyn FnMut(&[u8]),
-    progress: &mut dyn FnMut(u64),
-) -> Result<Exit, RunError> {
-    let loaded = Loaded::load(store, record, progress)?;
-    let command = Command::Type(Some(ProcessType::release()), Vec::new());
-    let instance = Instance {
-        process_type: ProcessType::release(),
-        number: std::num::NonZeroU32::MIN,
-    };
-    let spec = loaded.spec(&command, &instance, None)?;
-    let signals =
-        Signals::catch(&PASSED_ON).map_err(|error| RunError::Io("catch signals", error))?;
-    let (reader, writer) = pipe(spec.uid).map_err(|error| RunError::Io("make a pipe", error))?;
-    let stderr = writer
-        .try_clone()
-        .map_err(|error| RunError::Io("duplicate a pipe", error))?;
-    let streams = Streams {
-        stdin: nothing().map_err(LaunchError::from)?,
-        stdout: writer,
-        stderr,
-    };
-    let mut child = sandbox::spawn(&spec, streams)?;
-    hear_out(&mut child, &reader, &signals, output)
-}
-
-/// Reads its output until it has ended and the pipe is empty: the sandbox leaves nobody who could write more.
-fn hear_out(
-    child: &mut Child,
-    pipe: &OwnedFd,
-    signals: &Signals,
-    output: &mut dyn FnMut(&[u8]),
-) -> Result<Exit, RunError> {
-    let deadline = Instant::now() + RELEASE_COMMAND_MAX;
-    let mut buffer = vec![0; READ_BYTES];
-    let mut is_open = true;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            child.kill();
-        }
-        let patience = if left.is_zero() { None } else { Some(left) };
-        let fds = [child.exited_fd(), signals.as_fd(), pipe.as_fd()];
-        let watched = if is_open { &fds[..] } else { &fds[..2] };
-        let ready = wait_for(watched, patience)?;
-        while let Some(signal) = signals.take() {
-            child.signal(signal, Scope::Leader);
-        }
-        if ready.get(2).copied().unwrap_or_default() {
-            // Interrupted reads are made again by the loop.
-            match rustix::io::read(pipe, &mut buffer) {
-                Ok(0) => is_open = false,
-                Ok(count) => output(&buffer[..count]),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(RunError::Io("read a pipe", error.into())),
-            }
-        } else if let Some(exit) = child.try_wait()? {
-            return Ok(exit);
-        }
+/// What others may read of it: its arguments may hold secrets.
+fn first_word(command: &Command) -> String {
+    match command {
+        Command::Type(None, _) => "(default)".to_owned(),
+        Command::Type(Some(process_type), _) => process_type.to_string(),
+        Command::Direct(argv) => argv
+            .first()
+            .map(|program| program.to_string_lossy().into_owned())
+            .unwrap_or_default(),
     }
 }
 
@@ -282,28 +285,6 @@ fn hear_out(
 pub(super) fn nothing() -> Result<OwnedFd, PathError> {
     let path = Path::new("/dev/null");
     File::open(path).at("open", path).map(OwnedFd::from)
-}
-
-/// The last lines of a stream of bytes.
-#[derive(Default)]
-struct LineTail {
-    framer: Framer,
-    tail: Tail,
-}
-
-impl LineTail {
-    fn add(&mut self, bytes: &[u8]) {
-        let tail = &mut self.tail;
-        self.framer
-            .feed(bytes, &mut |piece: Piece<'_>| tail.push(piece.bytes));
-    }
-
-    fn text(mut self) -> String {
-        let tail = &mut self.tail;
-        self.framer
-            .finish(&mut |piece: Piece<'_>| tail.push(piece.bytes));
-        self.tail.text()
-    }
 }
 
 /// An error and what it came from, as one line.

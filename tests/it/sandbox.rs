@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use slug::sys::sandbox::{
-    self, Child, Exit, Mount, Network, Program, SandboxError, Scope, Spec, Streams,
+    self, Child, Exit, Mount, Network, Program, SandboxError, Scope, Spec, Streams, Terminal,
 };
 
 /// What root's processes are in these tests.
@@ -73,7 +73,7 @@ fn spec(argv: &[&str]) -> Spec {
             env: env.map(|(key, value)| (key.into(), value.into())).into(),
             cwd: "/".into(),
         },
-        terminal: false,
+        terminal: Terminal::default(),
         prepare: None,
     }
 }
@@ -912,18 +912,26 @@ fn until(keyboard: &mut fs::File, words: &str) {
 }
 
 #[test]
-fn ctrl_c_on_a_terminal_made_by_the_caller_reaches_the_program() {
+fn the_terminal_of_a_sandbox_has_a_name_inside_and_takes_ctrl_c() {
     as_anyone(
-        "ctrl_c_on_a_terminal_made_by_the_caller_reaches_the_program",
+        "the_terminal_of_a_sandbox_has_a_name_inside_and_takes_ctrl_c",
         || {
-            let (mut keyboard, terminal) = pseudo_terminal();
-            let mut spec = spec(&[
-                "python3",
-                "-I",
-                "-c",
-                &format!("import signal; signal.signal(2, signal.SIG_DFL); {FOREGROUND}"),
-            ]);
-            spec.terminal = true;
+            let (_keyboard, terminal) = pseudo_terminal();
+            let size = rustix::termios::Winsize {
+                ws_row: 33,
+                ws_col: 77,
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            };
+            rustix::termios::tcsetwinsize(&terminal, size).unwrap();
+            let script =
+                "tty; stty size; exec 2>&1; python3 -I -c \"$0\"; echo $?; exec sleep 1000";
+            let mut spec = spec(&["sh", "-c", script, FOREGROUND]);
+            spec.terminal = Terminal {
+                stdin: true,
+                stdout: true,
+                stderr: false,
+            };
             let copy = || terminal.try_clone().unwrap();
             let streams = Streams {
                 stdin: copy(),
@@ -932,77 +940,39 @@ fn ctrl_c_on_a_terminal_made_by_the_caller_reaches_the_program() {
             };
             let mut child = sandbox::launch(slug(), &spec, streams).unwrap();
             child.started().unwrap();
+            let mut keyboard = fs::File::from(child.take_terminal().unwrap());
+            until(&mut keyboard, "/dev/pts/0\r\n33 77\r\n");
             until(&mut keyboard, "foreground True");
-            keyboard.write_all(b"\x03").unwrap();
-            assert_eq!(child.wait().unwrap(), Exit::Signal(libc::SIGINT));
+            keyboard.write_all(b"\x1a\x03").unwrap();
+            until(&mut keyboard, "130\r\n");
+            keyboard.write_all(b"\x1c").unwrap();
+            assert_eq!(child.wait().unwrap(), Exit::Signal(libc::SIGQUIT));
         },
     );
 }
 
 #[test]
-#[ignore = "the next test runs it, with a terminal"]
-fn on_its_own_terminal() {
-    let copy = || rustix::stdio::stdin().as_fd().try_clone_to_owned().unwrap();
-    let before = rustix::termios::tcgetattr(rustix::stdio::stdin()).unwrap();
-    let mut spec = spec(&[
-        "python3",
-        "-I",
-        "-c",
-        &format!(
-            "import tty, signal; signal.signal(3, signal.SIG_DFL); tty.setcbreak(0); {FOREGROUND}"
-        ),
-    ]);
-    spec.terminal = true;
-    let mut child = sandbox::launch(
-        slug(),
-        &spec,
-        Streams {
-            stdin: copy(),
-            stdout: copy(),
-            stderr: copy(),
+fn a_program_cannot_type_into_the_terminal_of_its_caller() {
+    as_anyone(
+        "a_program_cannot_type_into_the_terminal_of_its_caller",
+        || {
+            let (_keyboard, terminal) = pseudo_terminal();
+            let push = "import fcntl, termios\nfor fd in 0, 1, 2:\n try: fcntl.ioctl(fd, termios.TIOCSTI, b'x'); print('typed')\n except OSError as error: print(error.strerror, flush=True)\n";
+            let (output, writer) =
+                rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+            let streams = Streams {
+                stdin: terminal.try_clone().unwrap(),
+                stdout: writer,
+                stderr: terminal,
+            };
+            let mut child =
+                sandbox::launch(slug(), &spec(&["python3", "-I", "-c", push]), streams).unwrap();
+            child.started().unwrap();
+            let words = std::io::read_to_string(fs::File::from(output)).unwrap();
+            assert_eq!(child.wait().unwrap(), Exit::Code(0), "{words}");
+            assert!(!words.contains("typed"), "{words}");
         },
-    )
-    .unwrap();
-    child.started().unwrap();
-    // Whoever types stops it with Ctrl-\\; Ctrl-Z before it did nothing.
-    assert_eq!(child.wait().unwrap(), Exit::Signal(libc::SIGQUIT));
-    let stdin = rustix::stdio::stdin();
-    assert_eq!(
-        rustix::termios::tcgetpgrp(stdin).unwrap(),
-        rustix::process::getpgrp()
     );
-    let after = rustix::termios::tcgetattr(stdin).unwrap();
-    assert_eq!(after.local_modes, before.local_modes);
-}
-
-#[test]
-fn the_callers_own_terminal_is_lent_and_given_back() {
-    as_anyone("the_callers_own_terminal_is_lent_and_given_back", || {
-        let (mut keyboard, terminal) = pseudo_terminal();
-        let exe = fs::read_link("/proc/self/exe").unwrap();
-        let mut inner = Command::new("setsid");
-        inner.args(["--ctty", "--wait"]).arg(exe);
-        inner.args([
-            "sandbox::on_its_own_terminal",
-            "--ignored",
-            "--exact",
-            "--nocapture",
-        ]);
-        inner
-            .stdin(terminal.try_clone().unwrap())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped());
-        let inner = inner.spawn().unwrap();
-        until(&mut keyboard, "foreground True");
-        keyboard.write_all(b"\x1a\x1c").unwrap();
-        let output = inner.wait_with_output().unwrap();
-        let words =
-            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success() && words.contains("1 passed"),
-            "{words}"
-        );
-    });
 }
 
 #[test]

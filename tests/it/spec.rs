@@ -38,6 +38,11 @@ fn the_spec_of_the_command_line_is_true() {
 }
 
 #[test]
+fn the_spec_of_one_offs_is_true() {
+    check(Path::new("spec/one-offs.md"));
+}
+
+#[test]
 fn the_spec_of_project_toml_is_true() {
     check(Path::new("spec/project.md"));
 }

@@ -19,9 +19,6 @@ use crate::sys::sandbox::SandboxError;
 use crate::sys::sandbox::Spec;
 use crate::sys::sandbox::Streams;
 use crate::sys::sandbox::error::setup;
-use crate::sys::sandbox::terminal;
-use crate::sys::sandbox::terminal::Lent;
-use crate::sys::sandbox::terminal::Seat;
 use crate::sys::sandbox::wire;
 use crate::sys::sandbox::wire::MESSAGE_BYTES_MAX;
 use crate::sys::sandbox::wire::Order;
@@ -71,10 +68,11 @@ pub struct Child {
     pub(super) lifeline: OwnedFd,
     /// Reports that came before the init's pid was known.
     pub(super) early: VecDeque<Report>,
+    /// The caller's side of the sandbox's terminal, until it is taken.
+    pub(super) terminal: Option<OwnedFd>,
     pub(super) executed: bool,
     pub(super) reaped: bool,
     pub(super) ended: Option<Exit>,
-    pub(super) lent: Option<Lent>,
 }
 
 /// Starts the program of `spec` with this very program as the shim; returns when it was
@@ -98,18 +96,13 @@ pub fn launch(shim: &Path, spec: &Spec, streams: Streams) -> Result<Child, Sandb
         stdout,
         stderr,
     } = streams;
-    let (seat, lent) = if spec.terminal {
-        terminal::seat(stdin.as_fd()).map_err(|error| setup("look at the terminal", error))?
-    } else {
-        (Seat::Away, None)
-    };
     let (lifeline, theirs) = channel::pair().map_err(|error| setup("make the lifeline", error))?;
     let order =
-        memory_file(&Order::encode(spec, seat)).map_err(|error| setup("write the order", error))?;
+        memory_file(&Order::encode(spec)).map_err(|error| setup("write the order", error))?;
     channel::send_with(lifeline.as_fd(), &[0], &[order.as_fd(), stdin.as_fd()])
         .map_err(|error| setup("send the order", error))?;
     let ended = run_shim(shim, theirs, stdout, stderr)?;
-    let (pid, early) = init_pid(lifeline.as_fd(), shim, &ended)?;
+    let (pid, early, terminal) = begun(lifeline.as_fd(), shim, &ended)?;
     let init = rustix::process::pidfd_open(pid, PidfdFlags::empty())
         .map_err(|error| setup("watch over the sandbox", error.into()))?;
     Ok(Child {
@@ -117,10 +110,10 @@ pub fn launch(shim: &Path, spec: &Spec, streams: Streams) -> Result<Child, Sandb
         init,
         lifeline,
         early,
+        terminal,
         executed: false,
         reaped: false,
         ended: None,
-        lent,
     })
 }
 
@@ -156,13 +149,12 @@ fn run_shim(
         .map_or_else(|error| error.to_string(), |status| status.to_string()))
 }
 
+/// The init's pid, what it may have reported before it was known, and the terminal that may have come with that.
+type Begun = (Pid, VecDeque<Report>, Option<OwnedFd>);
+
 /// The init's pid, from what the shim left in the socket, and what the init itself may have
 /// reported before that.
-fn init_pid(
-    lifeline: BorrowedFd<'_>,
-    shim: &Path,
-    ended: &str,
-) -> Result<(Pid, VecDeque<Report>), SandboxError> {
+fn begun(lifeline: BorrowedFd<'_>, shim: &Path, ended: &str) -> Result<Begun, SandboxError> {
     let silent = || {
         setup(
             &format!("start the shim `{}`", shim.display()),
@@ -170,12 +162,16 @@ fn init_pid(
         )
     };
     let mut early = VecDeque::new();
-    while let Heard::Report(report) = hear(lifeline, Patience::DoNotWait)? {
-        match report {
-            Report::Init { pid } => {
-                return Ok((Pid::from_raw(pid.cast_signed()).ok_or_else(silent)?, early));
+    let mut terminal = None;
+    loop {
+        match hear(lifeline, Patience::DoNotWait)? {
+            Heard::Report(Report::Init { pid }) => {
+                let pid = Pid::from_raw(pid.cast_signed()).ok_or_else(silent)?;
+                return Ok((pid, early, terminal));
             }
-            other => early.push_back(other),
+            Heard::Report(report) => early.push_back(report),
+            Heard::Terminal(received) => terminal = Some(received),
+            Heard::Nothing | Heard::Closed => break,
         }
     }
     match early.pop_front() {
@@ -185,8 +181,11 @@ fn init_pid(
 }
 
 /// What came over the lifeline.
+#[derive(Debug)]
 enum Heard {
     Report(Report),
+    /// The caller's side of the sandbox's terminal.
+    Terminal(OwnedFd),
     Nothing,
     /// The init has ended, or is about to.
     Closed,
@@ -194,7 +193,12 @@ enum Heard {
 
 fn hear(lifeline: BorrowedFd<'_>, patience: Patience) -> Result<Heard, SandboxError> {
     let heard = match channel::receive(lifeline, patience, MESSAGE_BYTES_MAX) {
-        Ok(Received::Message(bytes, _)) => Report::decode(&bytes).map(Heard::Report),
+        Ok(Received::Message(bytes, fds)) => {
+            Report::decode(&bytes).map(|report| match fds.into_iter().next() {
+                Some(fd) => Heard::Terminal(fd),
+                None => Heard::Report(report),
+            })
+        }
         Ok(Received::Nothing) => Ok(Heard::Nothing),
         Ok(Received::Closed) => Ok(Heard::Closed),
         Err(error) => Err(error),
@@ -226,10 +230,16 @@ impl Child {
                     let source = io::Error::other("the sandbox was killed");
                     return Err(setup("start the program", source));
                 }
-                heard @ Heard::Report(_) => self.take(heard)?,
+                heard => self.take(heard)?,
             }
         }
         Ok(true)
+    }
+
+    /// The side of the sandbox's terminal that has no name: what is written to it is typed there, what is read from it
+    /// was shown there. There, once, when the program was executed; `None` if `Spec::terminal` wants none.
+    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.terminal.take()
     }
 
     /// Readable when `try_started`, having said no, will know more: to be watched with `poll`.
@@ -285,7 +295,8 @@ impl Child {
 
     fn take(&mut self, heard: Heard) -> Result<(), SandboxError> {
         match heard {
-            Heard::Nothing | Heard::Report(Report::Init { .. }) => {}
+            Heard::Nothing | Heard::Report(Report::Init { .. } | Report::Terminal) => {}
+            Heard::Terminal(terminal) => self.terminal = Some(terminal),
             Heard::Report(Report::Executed) => self.executed = true,
             Heard::Report(Report::Ended(exit)) => {
                 self.ended = Some(exit);
@@ -300,7 +311,7 @@ impl Child {
         Ok(())
     }
 
-    /// Waits for the init, and with it for all in the sandbox; gives the terminal back.
+    /// Waits for the init, and with it for all in the sandbox.
     fn reap(&mut self) -> Result<(), SandboxError> {
         readable(self.init.as_fd(), Patience::Wait)?;
         let options = WaitIdOptions::EXITED;
@@ -312,7 +323,6 @@ impl Child {
             Err(error) => return Err(setup("wait for the sandbox", error.into())),
         }
         self.reaped = true;
-        self.lent = None;
         Ok(())
     }
 }

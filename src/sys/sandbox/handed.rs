@@ -23,6 +23,8 @@ pub struct ChildState {
     lifeline: Place,
     /// Reports, as the init sent them, that nobody has taken yet.
     early: Vec<Vec<u8>>,
+    /// The caller's side of its terminal, if nobody has taken it.
+    terminal: Option<Place>,
     executed: bool,
     reaped: bool,
     ended: Option<Exit>,
@@ -30,14 +32,18 @@ pub struct ChildState {
 
 impl Child {
     /// What the next program needs, copies of the descriptors in the bag. The child goes on as it is; this hold on it
-    /// is to end by `let_go` if the next program takes it, and not at all if it does not. A terminal that was
-    /// lent to it is not handed over.
+    /// is to end by `let_go` if the next program takes it, and not at all if it does not.
     pub fn state(&self, bag: &mut Bag) -> io::Result<ChildState> {
         Ok(ChildState {
             pid: self.pid.as_raw_pid(),
             init: bag.put_copy(self.init.as_fd())?,
             lifeline: bag.put_copy(self.lifeline.as_fd())?,
             early: self.early.iter().map(Report::encode).collect(),
+            terminal: self
+                .terminal
+                .as_ref()
+                .map(|terminal| bag.put_copy(terminal.as_fd()))
+                .transpose()?,
             executed: self.executed,
             reaped: self.reaped,
             ended: self.ended,
@@ -57,6 +63,7 @@ impl Child {
             init,
             lifeline,
             early,
+            terminal,
             executed,
             reaped,
             ended,
@@ -68,10 +75,10 @@ impl Child {
             init: bag.take(init)?,
             lifeline: bag.take(lifeline)?,
             early: early?,
+            terminal: terminal.map(|terminal| bag.take(terminal)).transpose()?,
             executed,
             reaped,
             ended,
-            lent: None,
         })
     }
 }

@@ -36,6 +36,7 @@ use crate::sys::sandbox::root::Root;
 use crate::sys::sandbox::root::file_system;
 use crate::sys::sandbox::root::kind_of;
 use crate::sys::sandbox::scope;
+use crate::sys::sandbox::terminal;
 use crate::sys::sandbox::wire::Command;
 use crate::sys::sandbox::wire::MESSAGE_BYTES_MAX;
 use crate::sys::sandbox::wire::Order;
@@ -45,7 +46,7 @@ use crate::sys::syscall;
 /// The whole life of the init; `caller` is the lifeline.
 pub(super) fn live(caller: &OwnedFd, order: Order, identity: &Identity, prepare: Prepare) -> ! {
     let lived = set_up(&order.spec, identity)
-        .and_then(|()| start(order, prepare))
+        .and_then(|()| start(caller.as_fd(), order, prepare))
         .and_then(|started| {
             watch(caller, started).map_err(|error| setup("watch over the sandbox", error))
         });
@@ -159,11 +160,15 @@ fn private(
 /// The process that is, or will be, the program.
 struct Started {
     leader: Pid,
+    /// Open for the life of the sandbox, although nobody reads it.
+    _terminal: Option<OwnedFd>,
     /// Holds the words of its failure until the exec closes it.
     failure: OwnedFd,
 }
 
-fn start(order: Order, prepare: Prepare) -> Result<Started, SandboxError> {
+fn start(caller: BorrowedFd<'_>, order: Order, prepare: Prepare) -> Result<Started, SandboxError> {
+    let terminal = terminal::make(order.spec.terminal, caller)
+        .map_err(|error| setup("make the terminal", error))?;
     let failed = |error: rustix::io::Errno| setup("start the process", error.into());
     let (failure, words) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
     // SAFETY: the init was cloned from the shim, which has a single thread, and started none.
@@ -181,11 +186,15 @@ fn start(order: Order, prepare: Prepare) -> Result<Started, SandboxError> {
         .ok_or(rustix::io::Errno::RANGE)
         .map_err(failed)?;
     let_go().map_err(|error| setup("let go of the standard streams", error))?;
-    Ok(Started { leader, failure })
+    Ok(Started {
+        leader,
+        _terminal: terminal,
+        failure,
+    })
 }
 
-/// Leaves the streams to the program, so that their readers see its end; leaves the terminal's
-/// session, so that Ctrl-Z finds nobody to stop the program for.
+/// Leaves the streams to the program, so that their readers see its end; leaves the caller's session, whose terminal
+/// would signal it.
 fn let_go() -> io::Result<()> {
     let null = rustix::fs::open(
         Path::new("/dev/null"),
@@ -202,7 +211,11 @@ fn let_go() -> io::Result<()> {
 /// Serves until the program ended or the caller is gone.
 fn watch(caller: &OwnedFd, started: Started) -> io::Result<()> {
     let signals = syscall::signalfd(syscall::only(libc::SIGCHLD))?;
-    let Started { leader, failure } = started;
+    let Started {
+        leader,
+        _terminal,
+        failure,
+    } = started;
     let mut failure = Some(failure);
     loop {
         let ready = wait_for(&[

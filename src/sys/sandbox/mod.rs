@@ -43,3 +43,4 @@ pub use spec::Prepare;
 pub use spec::Program;
 pub use spec::Spec;
 pub use spec::Streams;
+pub use spec::Terminal;

@@ -35,7 +35,7 @@ pub(super) fn become_program(order: Order, prepare: Prepare) -> SandboxError {
 
 /// Everything but the exec.
 fn ready(order: Order, prepare: Prepare) -> Result<Program, SandboxError> {
-    terminal::take(order.seat).map_err(|error| setup("take the terminal", error))?;
+    terminal::take(order.spec.terminal).map_err(|error| setup("take the terminal", error))?;
     syscall::default_all_signals();
     syscall::hold_back(0).map_err(|error| setup("let signals through", error))?;
     limits::set()?;

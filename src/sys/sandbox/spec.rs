@@ -20,8 +20,8 @@ pub struct Spec {
     pub uid: u32,
     /// What is executed.
     pub program: Program,
-    /// Standard input is a terminal: the process gets its foreground, and the caller has it back (with its settings) once the process was waited for.
-    pub terminal: bool,
+    /// Which of its streams are a pseudo-terminal of the sandbox's own. The caller has its other side from `Child::take_terminal`.
+    pub terminal: Terminal,
     /// Work done inside, right before the exec: handed to the `Prepare` of `shim`.
     pub prepare: Option<serde_json::Value>,
 }
@@ -100,6 +100,25 @@ pub struct Program {
     pub env: BTreeMap<OsString, OsString>,
     /// The working folder, inside.
     pub cwd: PathBuf,
+}
+
+/// Which of the first three descriptors are the sandbox's pseudo-terminal instead of what the caller gives; with any of
+/// them it is the controlling terminal. It has the settings and the size of the first of these that is a terminal itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terminal {
+    /// Descriptor 0.
+    pub stdin: bool,
+    /// Descriptor 1.
+    pub stdout: bool,
+    /// Descriptor 2.
+    pub stderr: bool,
+}
+
+impl Terminal {
+    /// Whether there is one.
+    pub fn is_any(self) -> bool {
+        self.stdin || self.stdout || self.stderr
+    }
 }
 
 /// The three descriptors that a process begins with.

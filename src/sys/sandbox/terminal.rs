@@ -1,83 +1,78 @@
-//! Whose the terminal is: the caller's before, the program's for its life, the
-//! caller's again.
+//! The pseudo-terminal of a sandbox: made in its own `/dev/pts`, so that it has
+//! a name there, and so that no program can type into the operator's terminal.
 
-use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use rustix::process::Pid;
-use rustix::termios::{self, OptionalActions, Termios};
+use rustix::pty::OpenptFlags;
+use rustix::stdio;
+use rustix::termios::{self, OptionalActions};
 
-use crate::sys::syscall;
+use crate::sys::channel;
+use crate::sys::sandbox::spec::Terminal;
+use crate::sys::sandbox::wire::Report;
 
-/// Where the program stands towards the terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seat {
-    /// In a session of its own, without one.
-    Away = 0,
-    /// In the caller's session, whose terminal it has the foreground of. A new session could
-    /// take the terminal only from the caller, for good.
-    Foreground = 1,
-    /// In the caller's session, and in the background as the caller is.
-    Background = 2,
-    /// In a session of its own, whose terminal it is: a pseudo-terminal that the caller made.
-    Own = 3,
+const OPENING: OpenptFlags = OpenptFlags::RDWR
+    .union(OpenptFlags::NOCTTY)
+    .union(OpenptFlags::CLOEXEC);
+
+/// Makes the pseudo-terminal, puts it in the place of the streams that are to be one, and sends its other side to the
+/// caller. What is returned keeps it open, whatever its programs close, for as long as the sandbox lives.
+pub(super) fn make(wanted: Terminal, caller: BorrowedFd<'_>) -> std::io::Result<Option<OwnedFd>> {
+    if !wanted.is_any() {
+        return Ok(None);
+    }
+    let master = rustix::pty::openpt(OPENING)?;
+    rustix::pty::unlockpt(&master)?;
+    let terminal = rustix::pty::ioctl_tiocgptpeer(&master, OPENING)?;
+    take_after(wanted, terminal.as_fd())?;
+    let Terminal {
+        stdin,
+        stdout,
+        stderr,
+    } = wanted;
+    if stdin {
+        stdio::dup2_stdin(&terminal)?;
+    }
+    if stdout {
+        stdio::dup2_stdout(&terminal)?;
+    }
+    if stderr {
+        stdio::dup2_stderr(&terminal)?;
+    }
+    channel::send_with(caller, &Report::Terminal.encode(), &[master.as_fd()])?;
+    Ok(Some(terminal))
 }
 
-/// The caller's terminal as it was before the program had it. Dropped, it is so again.
-#[derive(Debug)]
-pub(super) struct Lent {
-    terminal: OwnedFd,
-    foreground: Pid,
-    settings: Termios,
-}
-
-/// Which seat a program takes whose standard input is `stdin`, and what to give back later.
-pub(super) fn seat(stdin: BorrowedFd<'_>) -> io::Result<(Seat, Option<Lent>)> {
-    let Ok(foreground) = termios::tcgetpgrp(stdin) else {
-        return Ok((Seat::Own, None)); // not the terminal of the caller's session
+/// The settings and the size of the terminal that it stands for, if it stands for one.
+fn take_after(wanted: Terminal, terminal: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let Terminal { stdin, stdout, .. } = wanted;
+    let like = if stdin {
+        stdio::stdin()
+    } else if stdout {
+        stdio::stdout()
+    } else {
+        stdio::stderr()
     };
-    if foreground != rustix::process::getpgrp() {
-        return Ok((Seat::Background, None));
-    }
-    let settings = termios::tcgetattr(stdin)?;
-    Ok((
-        Seat::Foreground,
-        Some(Lent {
-            terminal: stdin.try_clone_to_owned()?,
-            foreground,
-            settings,
-        }),
-    ))
+    let (Ok(settings), Ok(size)) = (termios::tcgetattr(like), termios::tcgetwinsize(like)) else {
+        return Ok(());
+    };
+    termios::tcsetattr(terminal, OptionalActions::Now, &settings)?;
+    termios::tcsetwinsize(terminal, size)
 }
 
-impl Drop for Lent {
-    fn drop(&mut self) {
-        // A process in the background, which the caller is now, is stopped by SIGTTOU for this.
-        let Ok(before) = syscall::hold_back(syscall::ALL_SIGNALS) else {
-            return;
-        };
-        // A terminal that hung up meanwhile has neither a foreground nor settings: nothing is lost.
-        let _ = termios::tcsetpgrp(self.terminal.as_fd(), self.foreground);
-        let _ = termios::tcsetattr(self.terminal.as_fd(), OptionalActions::Now, &self.settings);
-        let _ = syscall::hold_back(before);
-    }
-}
-
-/// Takes the seat, in the process that will be the program. Every signal is held back, so
-/// SIGTTOU does not stop it here.
-pub(super) fn take(seat: Seat) -> io::Result<()> {
-    let stdin = rustix::stdio::stdin();
-    match seat {
-        Seat::Away => rustix::process::setsid().map(drop)?,
-        Seat::Own => {
-            rustix::process::setsid()?;
-            rustix::process::ioctl_tiocsctty(stdin)?;
-        }
-        Seat::Background => rustix::process::setpgid(None, None)?,
-        Seat::Foreground => {
-            rustix::process::setpgid(None, None)?;
-            termios::tcsetpgrp(stdin, rustix::process::getpid())?;
-        }
+/// Begins a session, in the process that will be the program: with the pseudo-terminal, if there is one, as its own.
+pub(super) fn take(wanted: Terminal) -> std::io::Result<()> {
+    rustix::process::setsid()?;
+    let Terminal { stdin, stdout, .. } = wanted;
+    let terminal = if stdin {
+        stdio::stdin()
+    } else if stdout {
+        stdio::stdout()
+    } else {
+        stdio::stderr()
+    };
+    if wanted.is_any() {
+        rustix::process::ioctl_tiocsctty(terminal)?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::sys::sandbox::Network;
 use crate::sys::sandbox::SandboxError;
 use crate::sys::sandbox::Scope;
 use crate::sys::sandbox::Spec;
-use crate::sys::sandbox::terminal::Seat;
+use crate::sys::sandbox::Terminal;
 use read::Reader;
 use write::Writer;
 
@@ -26,11 +26,10 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// The longest text in an error: four of them fit a message.
 const TEXT_BYTES_MAX: usize = 3 * 1024;
 
-/// What the shim is told: the spec, and what only the caller knows.
+/// What the shim is told.
 #[derive(Debug)]
 pub(super) struct Order {
     pub(super) spec: Spec,
-    pub(super) seat: Seat,
 }
 
 /// What the caller is told.
@@ -38,6 +37,8 @@ pub(super) struct Order {
 pub(super) enum Report {
     /// The shim cloned the init.
     Init { pid: u32 },
+    /// The other side of the sandbox's terminal comes with this message.
+    Terminal,
     /// The program was executed.
     Executed,
     /// It was not.
@@ -54,7 +55,7 @@ pub(super) struct Command {
 }
 
 impl Order {
-    pub(super) fn encode(spec: &Spec, seat: Seat) -> Vec<u8> {
+    pub(super) fn encode(spec: &Spec) -> Vec<u8> {
         let Spec {
             mounts,
             network,
@@ -64,12 +65,18 @@ impl Order {
             prepare,
         } = spec;
         let mut to = Writer::default();
-        to.number(seat as u32);
         to.list(mounts, Writer::mount);
         to.flag(*network == Network::None);
         to.number(*uid);
         to.program(program);
-        to.flag(*terminal);
+        let Terminal {
+            stdin,
+            stdout,
+            stderr,
+        } = terminal;
+        to.flag(*stdin);
+        to.flag(*stdout);
+        to.flag(*stderr);
         to.option(prepare.as_ref(), |to, value| {
             to.bytes(value.to_string().as_bytes());
         });
@@ -78,13 +85,6 @@ impl Order {
 
     pub(super) fn decode(bytes: &[u8]) -> io::Result<Self> {
         let mut from = Reader(bytes);
-        let seat = match from.number()? {
-            0 => Seat::Away,
-            1 => Seat::Foreground,
-            2 => Seat::Background,
-            3 => Seat::Own,
-            _ => return Err(garbled()),
-        };
         let mounts = from.list(Reader::mount)?;
         let network = if from.flag()? {
             Network::None
@@ -93,7 +93,11 @@ impl Order {
         };
         let uid = from.number()?;
         let program = from.program()?;
-        let terminal = from.flag()?;
+        let terminal = Terminal {
+            stdin: from.flag()?,
+            stdout: from.flag()?,
+            stderr: from.flag()?,
+        };
         let prepare =
             from.option(|from| serde_json::from_slice(from.bytes()?).map_err(io::Error::other))?;
         Ok(Self {
@@ -105,7 +109,6 @@ impl Order {
                 terminal,
                 prepare,
             },
-            seat,
         })
     }
 }
@@ -118,6 +121,7 @@ impl Report {
                 to.number(0);
                 to.number(*pid);
             }
+            Self::Terminal => to.number(5),
             Self::Executed => to.number(1),
             Self::Failed(error) => {
                 to.number(2);
@@ -142,6 +146,7 @@ impl Report {
             0 => Self::Init {
                 pid: from.number()?,
             },
+            5 => Self::Terminal,
             1 => Self::Executed,
             2 => Self::Failed(from.error()?),
             3 => Self::Ended(Exit::Code(from.signed()?)),

@@ -15,6 +15,7 @@ pub(crate) mod load;
 pub(crate) mod oci;
 pub(crate) mod package;
 pub(crate) mod processes;
+pub(crate) mod pty;
 pub(crate) mod run;
 pub(crate) mod servers;
 pub(crate) mod tools;
