@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use slug::ident::AppName;
 use slug::store::Store;
 use slug::sys::clock::Timestamp;
+use slug::sys::notify::Notify;
+use slug::sys::notify::VARIABLES;
 
 use super::args::Common;
 use super::report::Failure;
@@ -27,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) by: String,
     /// This host's name, for the ledger.
     pub(crate) host: String,
+    /// What a service manager says to this process, and to no other.
+    manager: BTreeMap<OsString, OsString>,
     app: Option<AppName>,
     store: PathBuf,
 }
@@ -37,7 +41,9 @@ impl Settings {
             clippy::disallowed_methods,
             reason = "the one place that reads the environment"
         )]
-        let env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+        let mut env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+        let of_manager = |key: &str| env.remove_entry(OsStr::new(key));
+        let manager = VARIABLES.into_iter().filter_map(of_manager).collect();
         #[expect(
             clippy::disallowed_methods,
             reason = "the one place that reads the working folder"
@@ -54,11 +60,23 @@ impl Settings {
         Ok(Self {
             ui,
             env,
+            manager,
             working_dir,
             by,
             host: host_name(),
             app: common.app,
             store,
+        })
+    }
+
+    /// The service manager that started this process, if one did.
+    pub(crate) fn notify(&self) -> Result<Notify, Failure> {
+        Notify::from_environment(&self.manager, std::process::id()).map_err(|error| {
+            Failure::failed(format!(
+                "the service manager cannot be told anything: NOTIFY_SOCKET is {error}"
+            ))
+            .unchanged("nothing was started")
+            .hint("unset NOTIFY_SOCKET, or let it be what systemd says")
         })
     }
 

@@ -24,6 +24,7 @@ pub(crate) fn run(settings: &Settings, typed: &Up) -> Result<u8, Failure> {
         Some(dir) => build_and_release(settings, &store, dir, typed)?,
         None => settings.app(&store)?,
     };
+    let notify = settings.notify()?;
     // Before anything is started, or said to be.
     let claim = Claim::take(&store, &app)?;
     let listeners = listen(typed)?;
@@ -42,6 +43,7 @@ pub(crate) fn run(settings: &Settings, typed: &Up) -> Result<u8, Failure> {
         front,
         pump,
         exit_on: typed.exit_on.clone(),
+        notify,
     };
     let outcome = run::up(options, &claim);
     // A code above 255 is none that a process can end with.

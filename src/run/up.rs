@@ -4,6 +4,7 @@
 mod act;
 mod asked;
 mod ledger;
+mod manager;
 mod memory;
 
 use std::cell::RefCell;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use ledger::PutOff;
+use manager::Manager;
 use memory::Memory;
 use thiserror::Error;
 use tokio::signal::unix::SignalKind;
@@ -52,6 +54,7 @@ use crate::store::StoreError;
 use crate::sys::PathError;
 use crate::sys::clock::Timestamp;
 use crate::sys::lock::Lock;
+use crate::sys::notify::Notify;
 use crate::sys::signal::is_ignored;
 
 /// How many events are looked at together, at most.
@@ -73,6 +76,8 @@ pub struct UpOptions {
     pub pump: Pump,
     /// With the end of a process of this type everything ends.
     pub exit_on: Option<ProcessType>,
+    /// The service manager that started us.
+    pub notify: Notify,
 }
 
 /// The sole right to supervise an app on this host; ends when dropped, or with the process.
@@ -193,6 +198,7 @@ struct Reactor {
     options: UpOptions,
     ledger: Ledger,
     supervisor: Supervisor,
+    manager: Manager,
     began: Instant,
     began_at: Timestamp,
     proven: Option<ReleaseVersion>,
@@ -219,7 +225,7 @@ struct Reactor {
 
 impl Reactor {
     fn new(
-        options: UpOptions,
+        mut options: UpOptions,
         state: HostState,
         memory: Memory,
         inbox: mpsc::UnboundedSender<Message>,
@@ -229,6 +235,7 @@ impl Reactor {
         Self {
             ledger: Ledger::open(&options.store, &options.app),
             supervisor: Supervisor::new(state.scale, options.exit_on.clone(), random),
+            manager: Manager::new(mem::take(&mut options.notify)),
             began: Instant::now(),
             began_at: Timestamp::now(),
             proven: state.proven,
@@ -263,12 +270,15 @@ impl Reactor {
                 .next_tick()
                 .map(|due| tokio::time::Instant::from_std(self.began + due));
             let far = tokio::time::Instant::now() + Duration::from_hours(1);
+            self.manager.tell(self.stage());
+            let beat = self.manager.next_beat().map(tokio::time::Instant::from_std);
             tokio::select! {
                 message = received.recv() => match message {
                     Some(message) => self.hear(message, &mut received)?,
                     None => break, // we hold a sender ourselves: this cannot be
                 },
                 () = tokio::time::sleep_until(tick.unwrap_or(far)) => self.step([Event::Tick]),
+                () = tokio::time::sleep_until(beat.unwrap_or(far)) => self.manager.beat(),
                 () = watch.changed() => {
                     watch.arm();
                     self.look()?;

@@ -14,6 +14,7 @@ pub mod fs;
 pub(crate) mod helper;
 pub mod here;
 pub mod lock;
+pub mod notify;
 pub mod output_fd;
 pub mod readable;
 pub mod relay;

@@ -29,6 +29,7 @@ mod killed_build;
 mod lifecycle;
 mod lifecycle_launch;
 mod lifecycle_restore;
+mod notify;
 mod one_offs;
 mod one_offs_detached;
 mod one_offs_terminal;

@@ -72,6 +72,11 @@ fn the_spec_of_the_store_is_true() {
     check(Path::new("spec/store.md"));
 }
 
+#[test]
+fn the_spec_of_process_managers_is_true() {
+    check(Path::new("spec/export.md"));
+}
+
 /// Its console blocks; its tables are tests of the room `grammar`.
 #[test]
 fn the_spec_of_procfiles_is_true() {

@@ -190,6 +190,7 @@ impl Reactor {
     }
 
     fn failing(&mut self, version: ReleaseVersion, failed: ProcessId, why: &str) {
+        self.manager.failing(version);
         let tail = self.tail(failed);
         let why = format!(
             "{version} is not up: {why}; it is tried again, for there is no release to go back to\n{tail}"

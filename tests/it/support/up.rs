@@ -1,5 +1,6 @@
 //! `slug up`, for as long as a test needs it.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::Child;
 use std::process::ExitStatus;
@@ -36,10 +37,17 @@ impl World {
     /// Starts `slug up` with these arguments more.
     #[track_caller]
     pub(crate) fn start_up(&self, arguments: &[&str]) -> Up {
+        self.start_up_with(arguments, &[])
+    }
+
+    /// The same, with these variables.
+    #[track_caller]
+    pub(crate) fn start_up_with(&self, arguments: &[&str], vars: &[(&str, OsString)]) -> Up {
         let address = address::free();
         let mut command = self.command(&["up"]);
         command
             .args(arguments)
+            .envs(vars.iter().map(|(key, value)| (key, value)))
             .args(["--listen", &address.to_string()]);
         let mut child = command
             .stdin(Stdio::null())
