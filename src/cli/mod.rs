@@ -33,9 +33,11 @@ mod secrets;
 mod settings;
 mod size;
 mod slug_name;
+pub(crate) mod takeover;
 mod time_limit;
 mod ui;
 mod up;
+mod upgrade;
 mod verify;
 
 use std::process::ExitCode;
@@ -78,6 +80,7 @@ fn run(settings: &Settings, command: &Command) -> Result<u8, Failure> {
         Command::Scale(typed) => control::scale(settings, typed),
         Command::Restart(typed) => control::restart(settings, typed),
         Command::Stop(typed) => control::stop(settings, typed),
+        Command::Upgrade => upgrade::run(settings),
         Command::Inspect(typed) => inspect::run(settings, typed),
         Command::Verify(typed) => verify::run(settings, typed),
         Command::Gc(typed) => gc::run(settings, typed),

@@ -51,3 +51,4 @@ mod store;
 mod strangers;
 mod support;
 mod switch;
+mod upgrade;
