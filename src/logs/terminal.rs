@@ -1,7 +1,10 @@
 //! The terminal, or whatever standard output is.
 
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::sync::Arc;
+
+use rustix::fs::FileType;
 
 use super::Batch;
 use super::Form;
@@ -9,29 +12,33 @@ use super::Policy;
 use super::Sink;
 use super::Written;
 
-/// How much is written at once, in bytes: a slow reader shows that it lives after each.
-const WRITE_BYTES: usize = 32 * 1024;
+/// How much is written at once to what somebody reads, in bytes: after each, a slow reader has shown that it lives.
+const WRITE_BYTES: usize = 4096;
 
 /// A stream that somebody looks at.
 #[derive(Debug)]
 pub struct Terminal<W> {
     out: W,
     form: Form,
+    write_bytes: usize,
     shown: Vec<u8>,
 }
 
-impl<W: Write + Send> Terminal<W> {
+impl<W: Write + AsFd + Send> Terminal<W> {
     /// Writes to `out`.
     pub fn new(out: W, form: Form) -> Self {
+        let about = rustix::fs::fstat(&out);
+        let is_file = about.is_ok_and(|it| FileType::from_raw_mode(it.st_mode).is_file());
         Self {
             out,
             form,
+            write_bytes: if is_file { usize::MAX } else { WRITE_BYTES },
             shown: Vec::new(),
         }
     }
 
     fn try_write(&mut self, alive: &dyn Fn()) -> std::io::Result<()> {
-        for part in self.shown.chunks(WRITE_BYTES) {
+        for part in self.shown.chunks(self.write_bytes) {
             self.out.write_all(part)?;
             alive();
         }
@@ -39,7 +46,7 @@ impl<W: Write + Send> Terminal<W> {
     }
 }
 
-impl<W: Write + Send> Sink for Terminal<W> {
+impl<W: Write + AsFd + Send> Sink for Terminal<W> {
     fn name(&self) -> String {
         "the terminal".to_owned()
     }

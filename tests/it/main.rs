@@ -29,6 +29,8 @@ mod killed_build;
 mod lifecycle;
 mod lifecycle_launch;
 mod lifecycle_restore;
+mod logs;
+mod logs_sinks;
 mod notify;
 mod one_offs;
 mod one_offs_detached;

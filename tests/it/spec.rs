@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use slug::buildpack::descriptor::Descriptor;
 use slug::buildpack::plan::BuildPlan;
+use slug::logs;
 use slug::sys::fetch::Artifact;
 use slug::workshop::Expectation;
 
@@ -142,6 +143,49 @@ fn the_spec_of_buildpacks_is_true() {
     }
     let descriptor = Descriptor::read(folder.path()).unwrap();
     assert_eq!(descriptor.host_programs, ["python3.*"]);
+}
+
+/// Its console blocks, the places that its table names, and the limits that it states.
+#[test]
+fn the_spec_of_logs_is_true() {
+    check(Path::new("spec/logs.md"));
+    let page = include_str!("../../spec/logs.md");
+    let rows = page.lines().filter_map(|line| {
+        let (place, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
+        let (_, policy) = rest.strip_suffix("` |")?.rsplit_once('`')?;
+        Some((place, policy))
+    });
+    let rows: Vec<(&str, &str)> = rows.collect();
+    for form in logs::DESTINATION_FORMS
+        .split(';')
+        .next()
+        .unwrap()
+        .split(", ")
+    {
+        let (place, policy) = rows.iter().find(|(place, _)| *place == form).expect(form);
+        let typed = place.replace("HOST:PORT", "logs.example:514");
+        let place: logs::Destination = typed.parse().unwrap();
+        assert_eq!(
+            place.sink("host", "app").policy().name(),
+            *policy,
+            "{typed}"
+        );
+    }
+    let kib = |bytes: usize| format!("{} KiB", bytes / 1024);
+    let mib = |bytes: u64| format!("{} MiB", bytes / 1024 / 1024);
+    let limits = [
+        kib(logs::LINE_BYTES_MAX),
+        kib(logs::QUEUE_BYTES_MAX),
+        mib(logs::FILE_BYTES_MAX),
+        mib(logs::KEEP_BYTES),
+        mib(logs::KEEP_BYTES_MIN),
+        format!("for {} seconds", logs::STUCK_AFTER.as_secs()),
+        "60,000 bytes".to_owned(),
+    ];
+    for limit in limits {
+        assert!(page.contains(&limit), "{limit}");
+    }
+    assert_eq!(logs::DATAGRAM_TEXT_BYTES_MAX, 60_000);
 }
 
 /// The table of names of `spec/lifecycle.md`: as a link and as a command, a program is the same.
