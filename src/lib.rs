@@ -16,6 +16,7 @@
 //! - `lifecycle`: what lifecycle's programs do, at real paths: `slug cnb …`, and the launcher of an image.
 //! - `release`: slug + config → release; rollback; what differs.
 //! - `run`: runs releases: launch, formation, supervisor, stop.
+//! - `export`: the service that runs `slug up`, in the words of a process manager.
 //! - `router`: the public listener in front of the web processes; knows no release.
 //! - `buildpacks`: the built-in ones, a folder each; they use `buildpack`, `grammar`, `layer` and `ident` alone.
 //!
@@ -27,6 +28,7 @@ pub mod build;
 pub mod buildpack;
 #[path = "../buildpacks/mod.rs"]
 pub mod buildpacks;
+pub mod export;
 #[cfg(test)]
 mod fuzz;
 pub mod grammar;

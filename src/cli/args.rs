@@ -103,8 +103,6 @@ pub(crate) enum Command {
     Restart(Restart),
     /// End the supervisor and its processes, or a one-off
     Stop(Stop),
-    /// Make the running supervisor this version of slug; nothing is interrupted
-    Upgrade,
     /// Show what is in a slug
     Inspect(Inspect),
     /// Check slugs and ledgers against their digests
@@ -117,6 +115,8 @@ pub(crate) enum Command {
     Buildpacks,
     /// For those who write buildpacks: begin, check, test and export one
     Buildpack(super::buildpack::args::Buildpack),
+    /// Write `slug up` as a service of the operating system's process manager
+    Export(Export),
     /// Print a completion script
     Completions(Completions),
 }
@@ -487,6 +487,37 @@ pub(crate) struct Gc {
     /// Say what would be deleted, and do nothing
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// For whom
+    #[arg(value_name = "MANAGER")]
+    pub(crate) manager: ExportFor,
+    /// Where the files are written
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// The public side: host:port, or the path of a unix socket (repeatable)
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: Vec<Listen>,
+    /// The user that runs it [default: the manager's own]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<slug::export::User>,
+    /// Write over files that are there
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Print the files, and write none
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFor {
+    Systemd,
+    Runit,
+    S6,
+    Supervisord,
+    Compose,
 }
 
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ mod diff;
 mod doctor;
 mod effects;
 mod explain;
+mod export;
 mod gc;
 mod inspect;
 mod log_options;
@@ -33,11 +34,9 @@ mod secrets;
 mod settings;
 mod size;
 mod slug_name;
-pub(crate) mod takeover;
 mod time_limit;
 mod ui;
 mod up;
-mod upgrade;
 mod verify;
 
 use std::process::ExitCode;
@@ -80,13 +79,13 @@ fn run(settings: &Settings, command: &Command) -> Result<u8, Failure> {
         Command::Scale(typed) => control::scale(settings, typed),
         Command::Restart(typed) => control::restart(settings, typed),
         Command::Stop(typed) => control::stop(settings, typed),
-        Command::Upgrade => upgrade::run(settings),
         Command::Inspect(typed) => inspect::run(settings, typed),
         Command::Verify(typed) => verify::run(settings, typed),
         Command::Gc(typed) => gc::run(settings, typed),
         Command::Doctor => doctor::run(settings),
         Command::Buildpacks => build::list_buildpacks(settings).map(|()| 0),
         Command::Buildpack(typed) => buildpack::dispatch(settings, typed),
+        Command::Export(typed) => export::run(settings, typed),
         Command::Completions(typed) => completions::run(typed).map(|()| 0),
     }
 }

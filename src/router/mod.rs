@@ -81,16 +81,8 @@ pub enum RouterError {
 #[derive(Clone)]
 pub struct Router {
     table: Arc<Table>,
-    phase: watch::Sender<Phase>,
+    closing: watch::Sender<bool>,
     ended: Arc<Mutex<mpsc::Receiver<()>>>,
-}
-
-/// How near its end is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    Serving,
-    Retired,
-    Closing,
 }
 
 impl Router {
@@ -103,10 +95,7 @@ impl Router {
             access,
         } = options;
         let table = Arc::new(Table::new());
-        let (phase, held) = (
-            watch::Sender::new(Phase::Serving),
-            Arc::new(AtomicUsize::new(0)),
-        );
+        let (closing, held) = (watch::Sender::new(false), Arc::new(AtomicUsize::new(0)));
         let trusted: Arc<[TrustedProxy]> = trusted.into();
         let (end, ended) = mpsc::channel();
         for number in 0..threads.max(1) {
@@ -125,7 +114,7 @@ impl Router {
                 Arc::clone(&trusted),
                 Arc::clone(&access),
             );
-            let (phase, end) = (phase.subscribe(), end.clone());
+            let (closing, end) = (closing.subscribe(), end.clone());
             let name = format!("slug-http-{number}");
             thread::Builder::new().name(name).spawn(move || {
                 let (table, held, trusted, access) = shared;
@@ -142,13 +131,13 @@ impl Router {
                     journal,
                     pool,
                 };
-                run(&runtime, bound, thread, &phase);
+                run(&runtime, bound, thread, &closing);
                 drop(end);
             })?;
         }
         Ok(Self {
             table,
-            phase,
+            closing,
             ended: Arc::new(Mutex::new(ended)),
         })
     }
@@ -169,26 +158,12 @@ impl Router {
         self.table.cut(target);
     }
 
-    /// Takes no new connection; those that are there go on for as long as their clients want.
-    pub fn retire(&self) {
-        self.advance(Phase::Retired);
-    }
-
     /// Takes no new connection; idle ones are closed, the others end after their request.
     pub fn close(&self) {
-        self.advance(Phase::Closing);
+        self.closing.send_replace(true);
     }
 
-    /// There is no way back.
-    fn advance(&self, to: Phase) {
-        self.phase.send_if_modified(|phase| {
-            let is_ahead = *phase < to;
-            *phase = to.max(*phase);
-            is_ahead
-        });
-    }
-
-    /// After `retire` or `close`: waits until every connection has ended and every access line was handed over, for at most `patience`.
+    /// After `close`: waits until every connection has ended and every access line was handed over, for at most `patience`.
     pub fn join(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,9 +175,9 @@ impl Router {
     }
 }
 
-fn run(runtime: &Runtime, bound: Vec<Bound>, thread: Thread, phase: &watch::Receiver<Phase>) {
+fn run(runtime: &Runtime, bound: Vec<Bound>, thread: Thread, closing: &watch::Receiver<bool>) {
     let access = thread.journal.clone();
-    if let Err(error) = serve::run(runtime, bound, thread, phase) {
+    if let Err(error) = serve::run(runtime, bound, thread, closing) {
         access.say(&format!("a thread of the router could not listen: {error}"));
     }
 }

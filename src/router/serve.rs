@@ -18,7 +18,6 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
-use super::Phase;
 use super::headers::Peer;
 use super::listen::Bound;
 use super::proxy::Thread;
@@ -34,12 +33,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// The most headers of a request; hyper's own default.
 const HEADERS_MAX: usize = 100;
 
-/// Serves until it is retired or closed, and then until the last connection has ended.
+/// Serves until `closing`, and then until the last connection has ended.
 pub(super) fn run(
     runtime: &Runtime,
     bound: Vec<Bound>,
     thread: Thread,
-    phase: &watch::Receiver<Phase>,
+    closing: &watch::Receiver<bool>,
 ) -> io::Result<()> {
     let local = LocalSet::new();
     let journal = thread.journal.clone();
@@ -49,16 +48,19 @@ pub(super) fn run(
         tokio::task::spawn_local(journal.clone().run());
         let mut accepting = Vec::new();
         for bound in bound {
-            let (thread, connections, phase) =
-                (Rc::clone(&thread), Arc::clone(&connections), phase.clone());
+            let (thread, connections, closing) = (
+                Rc::clone(&thread),
+                Arc::clone(&connections),
+                closing.clone(),
+            );
             accepting.push(match bound {
                 Bound::Tcp(listener) => {
                     let listener = tokio::net::TcpListener::from_std(listener)?;
-                    tokio::task::spawn_local(accept_tcp(listener, thread, connections, phase))
+                    tokio::task::spawn_local(accept_tcp(listener, thread, connections, closing))
                 }
                 Bound::Unix(listener) => {
                     let listener = tokio::net::UnixListener::from_std(listener)?;
-                    tokio::task::spawn_local(accept_unix(listener, thread, connections, phase))
+                    tokio::task::spawn_local(accept_unix(listener, thread, connections, closing))
                 }
             });
         }
@@ -78,7 +80,7 @@ async fn accept_tcp(
     listener: tokio::net::TcpListener,
     thread: Rc<Thread>,
     connections: Arc<Semaphore>,
-    mut phase: watch::Receiver<Phase>,
+    mut closing: watch::Receiver<bool>,
 ) {
     let port = listener.local_addr().map_or(0, |address| address.port());
     loop {
@@ -87,7 +89,7 @@ async fn accept_tcp(
         };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = phase.wait_for(|phase| *phase > Phase::Serving) => return,
+            _ = closing.wait_for(|closing| *closing) => return,
         };
         let Ok((stream, address)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await; // the client has gone, or no descriptor is left
@@ -98,9 +100,9 @@ async fn accept_tcp(
             address: address.ip(),
             port,
         };
-        let (thread, phase) = (Rc::clone(&thread), phase.clone());
+        let (thread, closing) = (Rc::clone(&thread), closing.clone());
         tokio::task::spawn_local(async move {
-            serve(stream, peer, thread, phase).await;
+            serve(stream, peer, thread, closing).await;
             drop(permit);
         });
     }
@@ -110,7 +112,7 @@ async fn accept_unix(
     listener: tokio::net::UnixListener,
     thread: Rc<Thread>,
     connections: Arc<Semaphore>,
-    mut phase: watch::Receiver<Phase>,
+    mut closing: watch::Receiver<bool>,
 ) {
     loop {
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
@@ -118,22 +120,22 @@ async fn accept_unix(
         };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = phase.wait_for(|phase| *phase > Phase::Serving) => return,
+            _ = closing.wait_for(|closing| *closing) => return,
         };
         let Ok((stream, _)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let (thread, phase) = (Rc::clone(&thread), phase.clone());
+        let (thread, closing) = (Rc::clone(&thread), closing.clone());
         tokio::task::spawn_local(async move {
-            serve(stream, Peer::Unix, thread, phase).await;
+            serve(stream, Peer::Unix, thread, closing).await;
             drop(permit);
         });
     }
 }
 
 /// One connection of a client, to its end.
-async fn serve<S>(stream: S, peer: Peer, thread: Rc<Thread>, mut phase: watch::Receiver<Phase>)
+async fn serve<S>(stream: S, peer: Peer, thread: Rc<Thread>, mut closing: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -153,7 +155,7 @@ where
     // What goes wrong on a client's connection is in the access line of its request, or no request was made.
     tokio::select! {
         _ = connection.as_mut() => {}
-        _ = phase.wait_for(|phase| *phase == Phase::Closing) => {
+        _ = closing.wait_for(|closing| *closing) => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }

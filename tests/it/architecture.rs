@@ -9,6 +9,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sys", &["ident"]),
     ("logs", &["ident", "sys"]),
     ("grammar", &["ident"]),
+    ("export", &["ident"]),
     ("layer", &["ident", "sys"]),
     ("buildpack", &["ident", "sys", "logs", "layer"]),
     ("store", &["ident", "sys"]),

@@ -95,10 +95,6 @@ impl Inside {
             }
             Order::WhenIdle { target } => self.when_idle(target),
             Order::Cut { target } => self.router.cut(target),
-            Order::Retire => {
-                self.router.retire();
-                self.end_when_done();
-            }
             Order::Close => {
                 self.router.close();
                 self.end_when_done();
