@@ -101,6 +101,8 @@ pub(crate) enum Command {
     Scale(Scale),
     /// Restart processes
     Restart(Restart),
+    /// Run a command inside a running process
+    Exec(Exec),
     /// End the supervisor and its processes, or a one-off
     Stop(Stop),
     /// Show what is in a slug
@@ -358,6 +360,21 @@ pub(crate) struct Run {
     /// How long it may take, such as 90s or 1h30m: then it is asked to end, and killed after its grace
     #[arg(long, value_name = "DURATION")]
     pub(crate) time_limit: Option<TimeLimit>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// An instance; or a process type, if one of it runs
+    #[arg(value_name = "TYPE.N")]
+    pub(crate) which: Which,
+    /// The command
+    #[arg(
+        last = true,
+        required = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
+    pub(crate) command: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]

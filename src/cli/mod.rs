@@ -17,6 +17,7 @@ mod control;
 mod diff;
 mod doctor;
 mod effects;
+mod exec;
 mod explain;
 mod export;
 mod gc;
@@ -78,6 +79,7 @@ fn run(settings: &Settings, command: &Command) -> Result<u8, Failure> {
         Command::Logs(typed) => logs::run(settings, typed),
         Command::Scale(typed) => control::scale(settings, typed),
         Command::Restart(typed) => control::restart(settings, typed),
+        Command::Exec(typed) => exec::run(settings, typed),
         Command::Stop(typed) => control::stop(settings, typed),
         Command::Inspect(typed) => inspect::run(settings, typed),
         Command::Verify(typed) => verify::run(settings, typed),

@@ -69,6 +69,9 @@ pub struct Process {
     pub state: String,
     /// The init of its sandbox, as the host numbers it, if it runs.
     pub pid: Option<u32>,
+    /// Where it listens, if it is routed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// Since when it is in this state.
     pub since: crate::sys::clock::Timestamp,
     /// How often it ended unasked since it was last up for a minute.

@@ -3,6 +3,7 @@
 //! does. Knows no router: it hands routes to a `Front`.
 
 pub mod control;
+mod enter;
 pub mod formation;
 mod front;
 pub mod launch;
@@ -15,6 +16,7 @@ pub mod supervisor;
 mod up;
 mod watch;
 
+pub use enter::{EnterError, Entering, enter};
 pub use front::{Front, Target};
 pub use launch::{Command, LaunchError};
 pub use one_off::registry;

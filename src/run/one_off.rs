@@ -2,7 +2,7 @@
 //! command. Threads and a reactor would cost more than `true` does: there is
 //! one `poll`.
 
-mod attend;
+pub(super) mod attend;
 mod detached;
 mod events;
 pub mod registry;
@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use self::attend::Attended;
 use self::attend::Ended;
 use self::attend::Stop;
 use self::registry::Entry;
@@ -41,7 +42,6 @@ use crate::sys::PathError;
 use crate::sys::clock::Timestamp;
 use crate::sys::relay::Relay;
 use crate::sys::sandbox;
-use crate::sys::sandbox::Child;
 use crate::sys::sandbox::Exit;
 use crate::sys::sandbox::SandboxError;
 use crate::sys::sandbox::Spec;
@@ -122,7 +122,7 @@ pub fn run(one_off: &OneOff<'_>, progress: &mut dyn FnMut(u64)) -> Result<Exit, 
     let note = |text: &str| events::note(one_off.store, one_off.app, &entry, text);
     note(&events::started(&entry));
     let stop = stop(&loaded, one_off);
-    let ended = show(&mut child, &signals, stop, &registration)?;
+    let ended = show(&mut child, &signals, stop, &mut || registration.take_off())?;
     note(&events::ended(&entry, ended));
     record(one_off, &ledger, &entry, ended)?;
     Ok(ended.exit)
@@ -188,20 +188,19 @@ fn record(
         .map(drop)
 }
 
-fn show(
-    child: &mut Child,
+/// Stands by a process on the caller's terminal until it has ended.
+pub(super) fn show(
+    process: &mut dyn Attended,
     signals: &Signals,
     stop: Stop,
-    registration: &Registration,
+    before_reaping: &mut dyn FnMut(),
 ) -> Result<Ended, RunError> {
-    let master = child.take_terminal();
+    let master = process.take_terminal();
     let relay = master.map(|master| {
         let started = Relay::start(master, io::stdin().as_fd(), io::stdout().as_fd());
         started.map_err(|error| RunError::Io("take the terminal", error))
     });
-    attend::attend(child, signals, relay.transpose()?, stop, &mut || {
-        registration.take_off();
-    })
+    attend::attend(process, signals, relay.transpose()?, stop, before_reaping)
 }
 
 /// How it is asked to end: as its type is, if it is of one.
@@ -224,7 +223,7 @@ fn stop(loaded: &Loaded, one_off: &OneOff<'_>) -> Stop {
 }
 
 /// A terminal, if somebody types and reads: both ends of a pipe line are not.
-fn own_terminal() -> Terminal {
+pub(super) fn own_terminal() -> Terminal {
     let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     Terminal {
         stdin: is_terminal,
@@ -233,7 +232,7 @@ fn own_terminal() -> Terminal {
     }
 }
 
-fn own_streams(terminal: Terminal) -> Result<Streams, RunError> {
+pub(super) fn own_streams(terminal: Terminal) -> Result<Streams, RunError> {
     let own = |fd: BorrowedFd<'_>| {
         fd.try_clone_to_owned()
             .map_err(|error| RunError::Io("duplicate a standard stream", error))

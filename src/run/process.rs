@@ -85,9 +85,9 @@ impl Process {
         })
     }
 
-    /// For people.
-    pub(super) fn pid(&self) -> u32 {
-        self.child.borrow().pid()
+    /// The init of its sandbox, as the host numbers it; none once that was reaped, for then another may have the number.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.borrow().live_pid()
     }
 
     /// Where it listens once it is ready; none if it is not routed.

@@ -23,6 +23,7 @@ mod contract_launch;
 mod contract_layers;
 mod contract_sbom;
 mod detect;
+mod exec;
 mod explain;
 mod export;
 mod isolation;

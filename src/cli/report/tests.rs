@@ -21,7 +21,7 @@ use slug::release::{Ineligible, MissingVar, ReleaseError};
 use slug::router::RouterError;
 use slug::run::control::ControlError;
 use slug::run::formation::StateError;
-use slug::run::{LaunchError, RunError};
+use slug::run::{EnterError, LaunchError, RunError};
 use slug::store::BadConfigVar;
 use slug::store::gc::UnknownNeeds;
 use slug::sys::fetch::FetchError;
@@ -1198,6 +1198,69 @@ fn of_processes() {
             RunError::Launch(_),
             RunError::Store(_),
             RunError::Io(..)
+        ]
+    );
+}
+
+#[test]
+fn of_entering_an_instance() {
+    let all = || vec![parsed("web.1"), parsed("worker.1")];
+    let not_there = |there| EnterError::NotThere {
+        app: parsed("shop"),
+        wanted: "web.3".to_owned(),
+        there,
+    };
+    check!(
+        [
+            not_there(all()),
+            not_there(Vec::new()),
+            EnterError::Several(parsed("web"), vec![parsed("web.1"), parsed("web.2")]),
+            EnterError::Starting(parsed("web.1")),
+            EnterError::Ended(parsed("web.1")),
+            EnterError::Control(ControlError::Answer("expected value".to_owned())),
+            EnterError::Run(RunError::Io("catch signals", refused())),
+        ],
+        expect![[r#"
+            error: shop has no running process `web.3` on this host
+            unchanged: the processes run on as before
+            hint: these run: web.1, worker.1
+            [exit 1]
+
+            error: shop has no running process `web.3` on this host
+            unchanged: the processes run on as before
+            hint: nothing of shop runs: `slug run` starts a one-off
+            [exit 1]
+
+            error: several processes of the type `web` run
+            unchanged: the processes run on as before
+            hint: name one of web.1, web.2, as in `slug exec web.1 -- sh`
+            [exit 2]
+
+            error: `web.1` is starting: there is nothing to enter yet
+            unchanged: the processes run on as before
+            hint: `slug ps` shows when it is up; `slug logs` says what it waits for
+            [exit 1]
+
+            error: `web.1` has just ended
+            unchanged: the processes run on as before
+            hint: `slug ps` shows what runs now
+            [exit 1]
+
+            error: the supervisor's answer was not understood: expected value
+            hint: the supervisor may be another version of slug: restart it with this one
+            [exit 1]
+
+            error: could not catch signals: permission denied
+            [exit 1]
+
+        "#]],
+        [
+            EnterError::NotThere { .. },
+            EnterError::Several(..),
+            EnterError::Starting(_),
+            EnterError::Ended(_),
+            EnterError::Control(_),
+            EnterError::Run(_)
         ]
     );
 }

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ use crate::sys::sandbox::Scope;
 use crate::sys::signal::Signals;
 
 /// What is passed on to the process. Those of the keyboard reach a process with a terminal by themselves.
-pub(super) const PASSED_ON: [i32; 6] = [
+pub(in crate::run) const PASSED_ON: [i32; 6] = [
     libc::SIGHUP,
     libc::SIGINT,
     libc::SIGQUIT,
@@ -33,7 +34,7 @@ pub(super) const PASSED_ON: [i32; 6] = [
 const OWN: [i32; 3] = [libc::SIGTSTP, libc::SIGCONT, libc::SIGWINCH];
 
 /// A process that is stood by.
-pub(super) trait Attended {
+pub(in crate::run) trait Attended {
     /// Readable when `try_wait` may know more.
     fn ended_fd(&self) -> BorrowedFd<'_>;
     /// How it ended, if it has.
@@ -42,6 +43,8 @@ pub(super) trait Attended {
     fn signal(&self, signal: i32, scope: Scope);
     /// Ends it at once.
     fn kill(&self);
+    /// The side of its terminal that has no name.
+    fn take_terminal(&mut self) -> Option<OwnedFd>;
 }
 
 impl Attended for Child {
@@ -60,37 +63,41 @@ impl Attended for Child {
     fn kill(&self) {
         Self::kill(self);
     }
+
+    fn take_terminal(&mut self) -> Option<OwnedFd> {
+        Self::take_terminal(self)
+    }
 }
 
 /// How it is brought to its end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stop {
+pub(in crate::run) struct Stop {
     /// What SIGTERM to `slug` is for the process.
-    pub(super) signal: i32,
+    pub(in crate::run) signal: i32,
     /// From the first signal that asks for an end to SIGKILL.
-    pub(super) grace: Duration,
+    pub(in crate::run) grace: Duration,
     /// From its start to that first signal.
-    pub(super) time_limit: Option<Duration>,
+    pub(in crate::run) time_limit: Option<Duration>,
 }
 
 /// How it ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ended {
-    pub(super) exit: Exit,
+pub(in crate::run) struct Ended {
+    pub(in crate::run) exit: Exit,
     /// Its time limit was over.
-    pub(super) timed_out: bool,
+    pub(in crate::run) timed_out: bool,
     /// It had to be killed: its grace was over, or it was asked twice.
-    pub(super) killed: bool,
+    pub(in crate::run) killed: bool,
 }
 
 /// The signals of whoever stands by; to be caught before the process is started, so that none is missed.
-pub(super) fn catch() -> Result<Signals, RunError> {
+pub(in crate::run) fn catch() -> Result<Signals, RunError> {
     let all = [&PASSED_ON[..], &OWN].concat();
     Signals::catch(&all).map_err(|error| RunError::Io("catch signals", error))
 }
 
 /// Until it has ended. `before_reaping` is called while its number is still its own.
-pub(super) fn attend(
+pub(in crate::run) fn attend(
     process: &mut dyn Attended,
     signals: &Signals,
     mut relay: Option<Relay>,
@@ -211,7 +218,7 @@ fn resume(relay: Option<&Relay>) -> Result<(), RunError> {
 }
 
 /// Which of these can be read; none if time ran out.
-pub(super) fn wait_for(
+pub(in crate::run) fn wait_for(
     fds: &[BorrowedFd<'_>],
     patience: Option<Duration>,
 ) -> Result<Vec<bool>, RunError> {

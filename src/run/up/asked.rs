@@ -50,11 +50,14 @@ impl Reactor {
                 .unwrap_or(self.began_at)
         };
         let seen = self.supervisor.seen().into_iter();
+        let process = |id| self.processes.get(&id);
         seen.map(|seen| control::Process {
-            pid: seen
+            pid: seen.id.and_then(process).and_then(Process::pid),
+            port: seen
                 .id
-                .and_then(|id| self.processes.get(&id))
-                .map(Process::pid),
+                .and_then(process)
+                .and_then(Process::address)
+                .map(|address| address.port()),
             instance: seen.instance,
             release: seen.version,
             state: seen.state.to_owned(),

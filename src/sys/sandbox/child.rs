@@ -91,17 +91,7 @@ pub fn spawn(spec: &Spec, streams: Streams) -> Result<Child, SandboxError> {
 ///
 /// Returns once the sandbox has its init, in a millisecond or two; what comes of it, tells `Child::started`.
 pub fn launch(shim: &Path, spec: &Spec, streams: Streams) -> Result<Child, SandboxError> {
-    let Streams {
-        stdin,
-        stdout,
-        stderr,
-    } = streams;
-    let (lifeline, theirs) = channel::pair().map_err(|error| setup("make the lifeline", error))?;
-    let order =
-        memory_file(&Order::encode(spec)).map_err(|error| setup("write the order", error))?;
-    channel::send_with(lifeline.as_fd(), &[0], &[order.as_fd(), stdin.as_fd()])
-        .map_err(|error| setup("send the order", error))?;
-    let ended = run_shim(shim, theirs, stdout, stderr)?;
+    let (lifeline, ended) = hand_order(shim, spec, None, streams)?;
     let (pid, early, terminal) = begun(lifeline.as_fd(), shim, &ended)?;
     let init = rustix::process::pidfd_open(pid, PidfdFlags::empty())
         .map_err(|error| setup("watch over the sandbox", error.into()))?;
@@ -117,6 +107,31 @@ pub fn launch(shim: &Path, spec: &Spec, streams: Streams) -> Result<Child, Sandb
     })
 }
 
+/// Hands the shim its order (to enter a running sandbox, if there is a `target`: the pidfd of a process in it, and which
+/// namespaces are others), and waits for its end, which comes in a millisecond or two. Gives the socket to the sandbox,
+/// and how the shim ended.
+pub(super) fn hand_order(
+    shim: &Path,
+    spec: &Spec,
+    target: Option<(BorrowedFd<'_>, u32)>,
+    streams: Streams,
+) -> Result<(OwnedFd, String), SandboxError> {
+    let Streams {
+        stdin,
+        stdout,
+        stderr,
+    } = streams;
+    let (lifeline, theirs) = channel::pair().map_err(|error| setup("make the lifeline", error))?;
+    let namespaces = target.map(|(_, namespaces)| namespaces);
+    let order = memory_file(&Order::encode(spec, namespaces))
+        .map_err(|error| setup("write the order", error))?;
+    let mut fds = vec![order.as_fd(), stdin.as_fd()];
+    fds.extend(target.map(|(process, _)| process));
+    channel::send_with(lifeline.as_fd(), &[0], &fds)
+        .map_err(|error| setup("send the order", error))?;
+    let ended = run_shim(shim, theirs, stdout, stderr)?;
+    Ok((lifeline, ended))
+}
 /// A file without a name, which only its descriptor leads to: no path shows the environment in it.
 fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     use std::io::Write as _;
@@ -182,7 +197,7 @@ fn begun(lifeline: BorrowedFd<'_>, shim: &Path, ended: &str) -> Result<Begun, Sa
 
 /// What came over the lifeline.
 #[derive(Debug)]
-enum Heard {
+pub(super) enum Heard {
     Report(Report),
     /// The caller's side of the sandbox's terminal.
     Terminal(OwnedFd),
@@ -191,7 +206,7 @@ enum Heard {
     Closed,
 }
 
-fn hear(lifeline: BorrowedFd<'_>, patience: Patience) -> Result<Heard, SandboxError> {
+pub(super) fn hear(lifeline: BorrowedFd<'_>, patience: Patience) -> Result<Heard, SandboxError> {
     let heard = match channel::receive(lifeline, patience, MESSAGE_BYTES_MAX) {
         Ok(Received::Message(bytes, fds)) => {
             Report::decode(&bytes).map(|report| match fds.into_iter().next() {
@@ -210,6 +225,11 @@ impl Child {
     /// The init of the sandbox, as the host numbers it; for people, never to signal it.
     pub fn pid(&self) -> u32 {
         self.pid.as_raw_pid().cast_unsigned()
+    }
+
+    /// As `pid`, while nobody else can have the number: none once it was reaped.
+    pub fn live_pid(&self) -> Option<u32> {
+        (!self.reaped).then(|| self.pid())
     }
 
     /// Waits until the program was executed, or says why it was not; in that case all is over.
@@ -328,7 +348,7 @@ impl Child {
 }
 
 /// Whether a descriptor is readable, or its other end closed.
-fn readable(fd: BorrowedFd<'_>, patience: Patience) -> Result<bool, SandboxError> {
+pub(super) fn readable(fd: BorrowedFd<'_>, patience: Patience) -> Result<bool, SandboxError> {
     const NOW: Timespec = Timespec {
         tv_sec: 0,
         tv_nsec: 0,

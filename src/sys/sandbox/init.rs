@@ -48,12 +48,16 @@ pub(super) fn live(caller: &OwnedFd, order: Order, identity: &Identity, prepare:
     let lived = set_up(&order.spec, identity)
         .and_then(|()| start(caller.as_fd(), order, prepare))
         .and_then(|started| {
-            watch(caller, started).map_err(|error| setup("watch over the sandbox", error))
+            watch(caller, started, syscall::ALL_OTHERS)
+                .map_err(|error| setup("watch over the sandbox", error))
         });
-    if let Err(error) = lived {
-        // A caller that is gone needs no report.
-        let _ = channel::send(caller.as_fd(), &Report::Failed(error).encode());
-    }
+    let report = match lived {
+        Ok(Watched::Ended(exit)) => Some(Report::Ended(exit)),
+        Ok(Watched::Abandoned) => None,
+        Err(error) => Some(Report::Failed(error)),
+    };
+    // A caller that is gone needs no report.
+    let _ = report.map(|report| channel::send(caller.as_fd(), &report.encode()));
     syscall::exit_now(0)
 }
 
@@ -158,15 +162,19 @@ fn private(
 }
 
 /// The process that is, or will be, the program.
-struct Started {
-    leader: Pid,
+pub(super) struct Started {
+    pub(super) leader: Pid,
     /// Open for the life of the sandbox, although nobody reads it.
     _terminal: Option<OwnedFd>,
     /// Holds the words of its failure until the exec closes it.
     failure: OwnedFd,
 }
 
-fn start(caller: BorrowedFd<'_>, order: Order, prepare: Prepare) -> Result<Started, SandboxError> {
+pub(super) fn start(
+    caller: BorrowedFd<'_>,
+    order: Order,
+    prepare: Prepare,
+) -> Result<Started, SandboxError> {
     let terminal = terminal::make(order.spec.terminal, caller)
         .map_err(|error| setup("make the terminal", error))?;
     let failed = |error: rustix::io::Errno| setup("start the process", error.into());
@@ -208,8 +216,16 @@ fn let_go() -> io::Result<()> {
     Ok(())
 }
 
-/// Serves until the program ended or the caller is gone.
-fn watch(caller: &OwnedFd, started: Started) -> io::Result<()> {
+/// Why the watch over a program is over.
+pub(super) enum Watched {
+    /// It ended.
+    Ended(Exit),
+    /// The caller is gone.
+    Abandoned,
+}
+
+/// Serves until the program ended or the caller is gone. `all` is whom `Scope::All` means, as `kill` takes it.
+pub(super) fn watch(caller: &OwnedFd, started: Started, all: i32) -> io::Result<Watched> {
     let signals = syscall::signalfd(syscall::only(libc::SIGCHLD))?;
     let Started {
         leader,
@@ -231,13 +247,13 @@ fn watch(caller: &OwnedFd, started: Started) -> io::Result<()> {
             if let Some(failure) = failure.take() {
                 report_start(caller.as_fd(), failure)?;
             }
-            return channel::send(caller.as_fd(), &Report::Ended(exit).encode());
+            return Ok(Watched::Ended(exit));
         }
         if caller_ready {
             match channel::receive(caller.as_fd(), Patience::DoNotWait, MESSAGE_BYTES_MAX)? {
-                Received::Message(message, _) => deliver(Command::decode(&message)?, leader),
+                Received::Message(message, _) => deliver(Command::decode(&message)?, leader, all),
                 Received::Nothing => {}
-                Received::Closed => return Ok(()),
+                Received::Closed => return Ok(Watched::Abandoned),
             }
         }
     }
@@ -294,10 +310,10 @@ fn exit_of(status: WaitStatus) -> Option<Exit> {
 }
 
 /// A process that has ended, or a number that is no signal, is no error.
-fn deliver(command: Command, leader: Pid) {
+fn deliver(command: Command, leader: Pid, all: i32) {
     let Command { signal, scope } = command;
     let whom = match scope {
-        Scope::All => syscall::ALL_OTHERS,
+        Scope::All => all,
         Scope::Leader => leader.as_raw_pid(),
     };
     let _ = syscall::kill(whom, signal);

@@ -13,7 +13,9 @@
 
 mod base;
 mod child;
+mod enter;
 mod error;
+mod guest;
 mod handed;
 mod identity;
 mod init;
@@ -33,6 +35,10 @@ pub use child::SHIM;
 pub use child::Scope;
 pub use child::launch;
 pub use child::spawn;
+pub use enter::Found;
+pub use enter::Guest;
+pub use enter::Running;
+pub use enter::enter;
 pub use error::Facts;
 pub use error::SandboxError;
 pub use handed::ChildState;

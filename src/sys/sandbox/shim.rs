@@ -15,6 +15,7 @@ use crate::sys::sandbox::Prepare;
 use crate::sys::sandbox::SandboxError;
 use crate::sys::sandbox::error::refused;
 use crate::sys::sandbox::error::setup;
+use crate::sys::sandbox::guest;
 use crate::sys::sandbox::identity::Identity;
 use crate::sys::sandbox::init;
 use crate::sys::sandbox::wire::Order;
@@ -30,11 +31,18 @@ const FAILED: u8 = 125;
 /// Its standard input is the socket on which the caller sent the order; standard output and error
 /// are already those of the program.
 pub fn shim(prepare: Prepare) -> ExitCode {
-    let Ok((caller, order)) = take_order() else {
+    let Ok((caller, target, order)) = take_order() else {
         return ExitCode::from(FAILED); // not started by `launch`: there is nobody to tell
     };
-    let report = match order.and_then(|order| clone_init(&caller, order, prepare)) {
-        Ok(pid) => Report::Init { pid },
+    let done = order.and_then(|order| match (target, order.namespaces) {
+        (Some(target), Some(namespaces)) => {
+            guest::enter(&caller, &target, namespaces, order, prepare).map(|()| None)
+        }
+        _ => clone_init(&caller, order, prepare).map(|pid| Some(Report::Init { pid })),
+    });
+    let report = match done {
+        Ok(Some(report)) => report,
+        Ok(None) => return ExitCode::SUCCESS, // whoever is inside by now, tells the rest
         Err(error) => Report::Failed(error),
     };
     match channel::send(caller.as_fd(), &report.encode()) {
@@ -43,20 +51,25 @@ pub fn shim(prepare: Prepare) -> ExitCode {
     }
 }
 
+/// The socket, the process whose sandbox is to be entered, if any is, and the order.
+type Taken = (OwnedFd, Option<OwnedFd>, Result<Order, SandboxError>);
+
 /// Moves the socket off standard input, and puts the program's there.
-fn take_order() -> io::Result<(OwnedFd, Result<Order, SandboxError>)> {
+fn take_order() -> io::Result<Taken> {
     // What the caller failed to mark close-on-exec ends here.
     syscall::close_from(3, Descriptors::Close)?;
     let caller = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let Received::Message(_, fds) = channel::receive(caller.as_fd(), Patience::Wait, 1)? else {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
     };
-    let [order, stdin] = fds
-        .try_into()
-        .map_err(|_| io::Error::other("an order is two descriptors"))?;
+    let mut fds = fds.into_iter();
+    let (Some(order), Some(stdin), target) = (fds.next(), fds.next(), fds.next()) else {
+        return Err(io::Error::other("an order is two descriptors or three"));
+    };
     rustix::stdio::dup2_stdin(&stdin)?;
     Ok((
         caller,
+        target,
         read_order(order).map_err(|error| setup("read the order", error)),
     ))
 }
@@ -91,7 +104,7 @@ fn clone_init(caller: &OwnedFd, order: Order, prepare: Prepare) -> Result<u32, S
 }
 
 /// Whether this process has a single thread.
-fn alone() -> io::Result<()> {
+pub(super) fn alone() -> io::Result<()> {
     match fs::read_dir("/proc/self/task")?.count() {
         1 => Ok(()),
         count => Err(io::Error::other(format!("the shim has {count} threads"))),

@@ -30,6 +30,8 @@ const TEXT_BYTES_MAX: usize = 3 * 1024;
 #[derive(Debug)]
 pub(super) struct Order {
     pub(super) spec: Spec,
+    /// To enter a running sandbox: which of its namespaces are not the caller's. None: to make one.
+    pub(super) namespaces: Option<u32>,
 }
 
 /// What the caller is told.
@@ -55,7 +57,7 @@ pub(super) struct Command {
 }
 
 impl Order {
-    pub(super) fn encode(spec: &Spec) -> Vec<u8> {
+    pub(super) fn encode(spec: &Spec, namespaces: Option<u32>) -> Vec<u8> {
         let Spec {
             mounts,
             network,
@@ -65,6 +67,7 @@ impl Order {
             prepare,
         } = spec;
         let mut to = Writer::default();
+        to.option(namespaces.as_ref(), |to, flags| to.number(*flags));
         to.list(mounts, Writer::mount);
         to.flag(*network == Network::None);
         to.number(*uid);
@@ -85,6 +88,7 @@ impl Order {
 
     pub(super) fn decode(bytes: &[u8]) -> io::Result<Self> {
         let mut from = Reader(bytes);
+        let namespaces = from.option(Reader::number)?;
         let mounts = from.list(Reader::mount)?;
         let network = if from.flag()? {
             Network::None
@@ -109,6 +113,7 @@ impl Order {
                 terminal,
                 prepare,
             },
+            namespaces,
         })
     }
 }

@@ -49,13 +49,14 @@ fn spec() -> Spec {
 
 #[test]
 fn a_spec_of_any_bytes_arrives_as_it_was() {
-    let order = Order::decode(&Order::encode(&spec())).unwrap();
+    let order = Order::decode(&Order::encode(&spec(), Some(7))).unwrap();
     assert_eq!(format!("{:?}", order.spec), format!("{:?}", spec()));
+    assert_eq!(order.namespaces, Some(7));
 }
 
 #[test]
 fn a_truncated_spec_is_an_error_at_every_length() {
-    let bytes = Order::encode(&spec());
+    let bytes = Order::encode(&spec(), None);
     for length in 0..bytes.len() {
         assert!(Order::decode(&bytes[..length]).is_err(), "{length}");
     }
