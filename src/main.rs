@@ -1,5 +1,5 @@
-//! The binary: `cli`, or the shim of a sandbox, or the router, or a built-in buildpack, or a
-//! program of lifecycle, by `argv[0]`.
+//! The binary: `cli`, or the shim of a sandbox, or the router, or one that takes over from another, or a built-in
+//! buildpack, or a program of lifecycle, by `argv[0]`.
 
 mod cli;
 
@@ -11,6 +11,7 @@ use slug::buildpack::{author, exec_d};
 use slug::buildpacks;
 use slug::router;
 use slug::sys::sandbox;
+use slug::sys::takeover;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
@@ -25,6 +26,9 @@ fn main() -> ExitCode {
     }
     if argv0 == cli::RUNNER {
         return cli::runner();
+    }
+    if let Some(number) = takeover::asked(&argv) {
+        return cli::takeover::main(number, argv.get(2..).unwrap_or_default());
     }
     let name = Path::new(argv0).file_name().unwrap_or_default();
     // A process type may be called so too: it is a link in another folder.

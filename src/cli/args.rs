@@ -105,6 +105,8 @@ pub(crate) enum Command {
     Exec(Exec),
     /// End the supervisor and its processes, or a one-off
     Stop(Stop),
+    /// Make the running supervisor this version of slug; nothing is interrupted
+    Upgrade,
     /// Show what is in a slug
     Inspect(Inspect),
     /// Check slugs and ledgers against their digests

@@ -229,13 +229,13 @@ pub(crate) fn follow(
     }
 }
 
-fn store_and_app(settings: &Settings) -> Result<(Store, AppName), Failure> {
+pub(super) fn store_and_app(settings: &Settings) -> Result<(Store, AppName), Failure> {
     let store = settings.open_store()?;
     let app = settings.app(&store)?;
     Ok((store, app))
 }
 
-fn request(
+pub(super) fn request(
     settings: &Settings,
     store: &Store,
     app: &AppName,
@@ -254,7 +254,7 @@ fn request(
     }
 }
 
-fn misunderstood(reply: &Reply) -> Failure {
+pub(super) fn misunderstood(reply: &Reply) -> Failure {
     Failure::failed(format!(
         "the supervisor gave an answer to another question: {reply:?}"
     ))

@@ -35,9 +35,11 @@ mod secrets;
 mod settings;
 mod size;
 mod slug_name;
+pub(crate) mod takeover;
 mod time_limit;
 mod ui;
 mod up;
+mod upgrade;
 mod verify;
 
 use std::process::ExitCode;
@@ -81,6 +83,7 @@ fn run(settings: &Settings, command: &Command) -> Result<u8, Failure> {
         Command::Restart(typed) => control::restart(settings, typed),
         Command::Exec(typed) => exec::run(settings, typed),
         Command::Stop(typed) => control::stop(settings, typed),
+        Command::Upgrade => upgrade::run(settings),
         Command::Inspect(typed) => inspect::run(settings, typed),
         Command::Verify(typed) => verify::run(settings, typed),
         Command::Gc(typed) => gc::run(settings, typed),

@@ -195,6 +195,11 @@ impl Failure {
         ExitCode::from(self.code)
     }
 
+    /// What happened, without advice: for a program that reads it, and a log.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
     /// As it is printed.
     pub(crate) fn text(&self, ui: &Ui) -> String {
         let mut text = format!("{} {}", ui.paint("error:", "1;31"), harmless(&self.what));

@@ -69,6 +69,13 @@ impl Settings {
         })
     }
 
+    /// The environment of the program that this process becomes: what the service manager said is for it, too.
+    pub(crate) fn env_of_next(&self) -> BTreeMap<OsString, OsString> {
+        let mut env = self.env.clone();
+        env.extend(self.manager.clone());
+        env
+    }
+
     /// The service manager that started this process, if one did.
     pub(crate) fn notify(&self) -> Result<Notify, Failure> {
         Notify::from_environment(&self.manager, std::process::id()).map_err(|error| {
@@ -131,6 +138,30 @@ impl Settings {
     pub(crate) fn program() -> Result<PathBuf, Failure> {
         std::env::current_exe()
             .map_err(|error| Failure::failed(format!("slug's own binary cannot be found: {error}")))
+    }
+
+    /// Where this binary was started from, as it was typed or found on the path: without following links, so that it is
+    /// where a later version is installed.
+    pub(crate) fn started_from(&self) -> Result<PathBuf, Failure> {
+        let own = Self::program()?;
+        let Some(name) = std::env::args_os().next().map(PathBuf::from) else {
+            return Ok(own);
+        };
+        let candidates: Vec<PathBuf> = if name.components().count() > 1 {
+            vec![self.absolute(&name)]
+        } else {
+            let path = self
+                .env
+                .get(OsStr::new("PATH"))
+                .cloned()
+                .unwrap_or_default();
+            let folders = std::env::split_paths(&path);
+            folders
+                .map(|folder| self.absolute(&folder).join(&name))
+                .collect()
+        };
+        let is_own = |path: &PathBuf| path.canonicalize().is_ok_and(|path| path == own);
+        Ok(candidates.into_iter().find(is_own).unwrap_or(own))
     }
 
     /// The app of a command without a folder: named, of ./slug.toml, or the only one there is.

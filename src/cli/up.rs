@@ -1,13 +1,17 @@
 //! `slug up`: the supervisor and the router, which meet only here.
 
+use std::ffi::OsString;
+use std::io;
 use std::sync::Arc;
 
+use serde_json::Value;
 use slug::ident::AppName;
-use slug::logs::{Labels, Pump};
+use slug::logs::{Labels, Pump, PumpError, Sink};
 use slug::release::{ConfigChange, plan_config_change, plan_deploy};
 use slug::router::{self, Listener, ProcessOptions, RouterError, RouterProcess};
-use slug::run::{self, Claim, Front, Target, UpError, UpOptions};
+use slug::run::{self, Claim, Ended, Found, Front, Leaving, Target, UpError, UpOptions};
 use slug::store::Store;
+use slug::sys::takeover::{Bag, Package};
 
 use super::args::Up;
 use super::release::prepare;
@@ -28,26 +32,84 @@ pub(crate) fn run(settings: &Settings, typed: &Up) -> Result<u8, Failure> {
     // Before anything is started, or said to be.
     let claim = Claim::take(&store, &app)?;
     let listeners = listen(typed)?;
-    let pump = start_pump(settings, &store, &app, typed)?;
+    let pump =
+        Pump::start(sinks(settings, &store, &app, typed)?).map_err(|error| pump_failed(&error))?;
     let router = start_router(typed, listeners, &pump)?;
     for address in router.listening() {
         settings
             .ui
             .say(&format!("{app} is served at {}", url(address)));
     }
-    let front = Arc::new(RouterFront(router));
     let options = UpOptions {
         store,
         app,
         host: settings.host.clone(),
-        front,
+        front: Arc::new(RouterFront(router)),
         pump,
+        claim: Arc::new(claim),
         exit_on: typed.exit_on.clone(),
         notify,
+        program: settings.started_from()?,
+        arguments: std::env::args_os().skip(1).collect(),
+        resumed: None,
     };
-    let outcome = run::up(options, &claim);
-    // A code above 255 is none that a process can end with.
-    Ok(outcome?.map_or(0, |code| u8::try_from(code).unwrap_or(exit::FAILED)))
+    live(settings, options)
+}
+
+/// What another program of this process left goes on; from here on there is no way back to it.
+pub(crate) fn resume(
+    settings: &Settings,
+    typed: &Up,
+    (store, found): (Store, Found),
+    sinks: Vec<Box<dyn Sink>>,
+    arguments: Vec<OsString>,
+    package: Package,
+) -> Result<UpOptions, Failure> {
+    let (app, host) = (found.app().clone(), found.host().to_owned());
+    let program = found.program().to_owned();
+    let mut resumed = found.take(package);
+    let pump = resumed.pump(sinks).map_err(|error| pump_failed(&error))?;
+    let claim = resumed.claim().map_err(|error| not_taken(&error))?;
+    let (state, bag) = resumed.front();
+    let router = RouterProcess::adopt(router_options(typed, Vec::new(), &pump), state, bag);
+    let front = RouterFront(router.map_err(|error| not_taken(&error))?);
+    Ok(UpOptions {
+        store,
+        app,
+        host,
+        front: Arc::new(front),
+        pump,
+        claim: Arc::new(claim),
+        exit_on: typed.exit_on.clone(),
+        notify: settings.notify()?,
+        program,
+        arguments,
+        resumed: Some(resumed),
+    })
+}
+
+/// Supervises until all has ended; or leaves everything to another program, and then does not return.
+pub(crate) fn live(settings: &Settings, options: UpOptions) -> Result<u8, Failure> {
+    let leaving = match run::up(options)? {
+        // A code above 255 is none that a process can end with.
+        Ended::Stopped(code) => {
+            return Ok(code.map_or(0, |code| u8::try_from(code).unwrap_or(exit::FAILED)));
+        }
+        Ended::Replaced(leaving) => *leaving,
+    };
+    let Leaving {
+        package,
+        program,
+        arguments,
+    } = leaving;
+    let env = settings.env_of_next();
+    let error = package.exec(&program, &arguments, &env);
+    let why = format!("it could not be executed: {error}");
+    let error = package.go_back(&arguments, &env, &why);
+    Err(Failure::failed(format!(
+        "neither the next program nor this one again could be executed: {error}"
+    ))
+    .hint("every process of the app has ended: start it again with `slug up`"))
 }
 
 /// Made here, so that the supervisor finds it as the current release when it starts.
@@ -75,16 +137,27 @@ fn build_and_release(
     Ok(app)
 }
 
-fn start_pump(
+/// Where all that is said goes.
+pub(crate) fn sinks(
     settings: &Settings,
     store: &Store,
     app: &AppName,
     typed: &Up,
-) -> Result<Pump, Failure> {
+) -> Result<Vec<Box<dyn Sink>>, Failure> {
     let mut sinks = typed.logs.sinks(settings, app)?;
     let folder = store.host().join("logs").join(app.as_str());
     sinks.push(typed.keep.history(&folder)?);
-    Pump::start(sinks).map_err(|error| Failure::of(super::report::exit::FAILED, &error))
+    Ok(sinks)
+}
+
+fn not_taken(error: &io::Error) -> Failure {
+    Failure::failed(format!(
+        "what the program before left could not be taken over: {error}"
+    ))
+}
+
+fn pump_failed(error: &PumpError) -> Failure {
+    Failure::of(exit::FAILED, error)
 }
 
 fn listen(typed: &Up) -> Result<Vec<Listener>, RouterError> {
@@ -96,15 +169,19 @@ fn start_router(
     listeners: Vec<Listener>,
     pump: &Pump,
 ) -> Result<RouterProcess, RouterError> {
+    RouterProcess::start(router_options(typed, listeners, pump))
+}
+
+fn router_options(typed: &Up, listeners: Vec<Listener>, pump: &Pump) -> ProcessOptions {
     let (access, said) = (pump.clone(), pump.clone());
-    RouterProcess::start(ProcessOptions {
+    ProcessOptions {
         program: "/proc/self/exe".into(),
         listeners,
         trusted: typed.trusted_proxy.clone(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         listen_to: Box::new(move |pipe| drop(access.listen_to_router(pipe))),
         say: Box::new(move |line| said.say(Labels::router(), line)),
-    })
+    }
 }
 
 fn url(address: &router::Listen) -> String {
@@ -118,6 +195,14 @@ fn url(address: &router::Listen) -> String {
 struct RouterFront(RouterProcess);
 
 impl Front for RouterFront {
+    fn hand_over(&self, bag: &mut Bag) -> io::Result<Value> {
+        self.0.hand_over(bag)
+    }
+
+    fn renew(&self) {
+        self.0.renew();
+    }
+
     fn route(&self, targets: &[Target], hold: bool) {
         let targets: Vec<router::Target> = targets
             .iter()

@@ -81,8 +81,16 @@ pub enum RouterError {
 #[derive(Clone)]
 pub struct Router {
     table: Arc<Table>,
-    closing: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
     ended: Arc<Mutex<mpsc::Receiver<()>>>,
+}
+
+/// How near its end is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    Retired,
+    Closing,
 }
 
 impl Router {
@@ -95,7 +103,10 @@ impl Router {
             access,
         } = options;
         let table = Arc::new(Table::new());
-        let (closing, held) = (watch::Sender::new(false), Arc::new(AtomicUsize::new(0)));
+        let (phase, held) = (
+            watch::Sender::new(Phase::Serving),
+            Arc::new(AtomicUsize::new(0)),
+        );
         let trusted: Arc<[TrustedProxy]> = trusted.into();
         let (end, ended) = mpsc::channel();
         for number in 0..threads.max(1) {
@@ -114,7 +125,7 @@ impl Router {
                 Arc::clone(&trusted),
                 Arc::clone(&access),
             );
-            let (closing, end) = (closing.subscribe(), end.clone());
+            let (phase, end) = (phase.subscribe(), end.clone());
             let name = format!("slug-http-{number}");
             thread::Builder::new().name(name).spawn(move || {
                 let (table, held, trusted, access) = shared;
@@ -131,13 +142,13 @@ impl Router {
                     journal,
                     pool,
                 };
-                run(&runtime, bound, thread, &closing);
+                run(&runtime, bound, thread, &phase);
                 drop(end);
             })?;
         }
         Ok(Self {
             table,
-            closing,
+            phase,
             ended: Arc::new(Mutex::new(ended)),
         })
     }
@@ -158,12 +169,26 @@ impl Router {
         self.table.cut(target);
     }
 
-    /// Takes no new connection; idle ones are closed, the others end after their request.
-    pub fn close(&self) {
-        self.closing.send_replace(true);
+    /// Takes no new connection; those that are there go on for as long as their clients want.
+    pub fn retire(&self) {
+        self.advance(Phase::Retired);
     }
 
-    /// After `close`: waits until every connection has ended and every access line was handed over, for at most `patience`.
+    /// Takes no new connection; idle ones are closed, the others end after their request.
+    pub fn close(&self) {
+        self.advance(Phase::Closing);
+    }
+
+    /// There is no way back.
+    fn advance(&self, to: Phase) {
+        self.phase.send_if_modified(|phase| {
+            let is_ahead = *phase < to;
+            *phase = to.max(*phase);
+            is_ahead
+        });
+    }
+
+    /// After `retire` or `close`: waits until every connection has ended and every access line was handed over, for at most `patience`.
     pub fn join(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,9 +200,9 @@ impl Router {
     }
 }
 
-fn run(runtime: &Runtime, bound: Vec<Bound>, thread: Thread, closing: &watch::Receiver<bool>) {
+fn run(runtime: &Runtime, bound: Vec<Bound>, thread: Thread, phase: &watch::Receiver<Phase>) {
     let access = thread.journal.clone();
-    if let Err(error) = serve::run(runtime, bound, thread, closing) {
+    if let Err(error) = serve::run(runtime, bound, thread, phase) {
         access.say(&format!("a thread of the router could not listen: {error}"));
     }
 }

@@ -6,6 +6,7 @@
 //! The supervisor keeps the listeners, so that a connection waits in the
 //! kernel's queue while there is no router.
 
+mod handed;
 mod inside;
 mod journal;
 mod message;
@@ -84,6 +85,8 @@ struct State {
     number: u64,
     waiting: HashMap<u64, Then>,
     is_closing: bool,
+    /// Another program of the supervisor's process is to go on with it.
+    is_handed_over: bool,
     /// A router ended unasked and its successor is not there yet.
     is_restarting: bool,
 }
@@ -193,6 +196,13 @@ impl RouterProcess {
 /// What an order is sent by, without the state's lock.
 type Handle = (Arc<Helper>, Arc<OwnedFd>);
 
+impl State {
+    /// No process is to be started any more.
+    fn is_over(&self) -> bool {
+        self.is_closing || self.is_handed_over
+    }
+}
+
 impl Live {
     fn handle(&self) -> Handle {
         (Arc::clone(&self.helper), Arc::clone(&self.channel))
@@ -287,17 +297,13 @@ impl Shared {
 fn launch(shared: &Arc<Shared>) -> Result<(), RouterError> {
     let begun = Instant::now();
     let _sending = lock(&shared.sending);
-    if lock(&shared.state).is_closing {
+    if lock(&shared.state).is_over() {
         return Ok(());
     }
     let (helper, channel) = spawn(&shared.options)?;
-    let (key, table) = {
-        let mut state = lock(&shared.state);
-        state.next_key += 1;
-        (
-            state.next_key,
-            state.table.clone().map(|table| (state.number, table)),
-        )
+    let table = {
+        let state = lock(&shared.state);
+        state.table.clone().map(|table| (state.number, table))
     };
     if let Some((number, (targets, hold))) = table {
         let order = Order::Route {
@@ -307,23 +313,37 @@ fn launch(shared: &Arc<Shared>) -> Result<(), RouterError> {
         };
         message::tell(channel.as_fd(), &order, &[])?;
     }
+    Ok(attend(shared, helper, channel, begun)?)
+}
+
+/// From now on the process is one of those that run: it gets orders, and is listened to until it ends.
+fn attend(
+    shared: &Arc<Shared>,
+    helper: Helper,
+    channel: OwnedFd,
+    begun: Instant,
+) -> io::Result<()> {
     let (helper, channel) = (Arc::new(helper), Arc::new(channel));
-    let live = Live {
-        key,
-        helper: Arc::clone(&helper),
-        channel: Arc::clone(&channel),
-        routed: 0,
-        asked: HashSet::new(),
+    let key = {
+        let mut state = lock(&shared.state);
+        state.next_key += 1;
+        let key = state.next_key;
+        state.processes.push(Live {
+            key,
+            helper: Arc::clone(&helper),
+            channel: Arc::clone(&channel),
+            routed: 0,
+            asked: HashSet::new(),
+        });
+        key
     };
-    lock(&shared.state).processes.push(live);
     let listening = Arc::clone(shared);
-    thread::Builder::new()
-        .name("slug-router".to_owned())
-        .spawn(move || {
-            listening.listen(key, &channel);
-            ended(&listening, key, &helper, begun);
-        })?;
-    Ok(())
+    let listen = move || {
+        listening.listen(key, &channel);
+        ended(&listening, key, &helper, begun);
+    };
+    let thread = thread::Builder::new().name("slug-router".to_owned());
+    thread.spawn(listen).map(drop)
 }
 
 fn spawn(options: &ProcessOptions) -> io::Result<(Helper, OwnedFd)> {
@@ -364,8 +384,9 @@ fn ended(shared: &Arc<Shared>, key: u64, helper: &Helper, begun: Instant) {
     let exit = helper.wait();
     let mut state = lock(&shared.state);
     state.processes.retain(|live| live.key != key);
-    state.is_restarting = !state.is_closing;
-    let is_unasked = state.is_restarting;
+    // One that was retired ends when its last connection has; the one that took its place goes on.
+    let is_unasked = !state.is_over() && state.processes.is_empty();
+    state.is_restarting = is_unasked;
     drop(state);
     shared.changed.notify_all();
     // What was in flight there has ended with it.
@@ -379,9 +400,24 @@ fn ended(shared: &Arc<Shared>, key: u64, helper: &Helper, begun: Instant) {
         None => "ended".to_owned(),
     };
     (shared.options.say)(&format!("the router {how}, and is started again"));
-    let mut due = begun + RESTART_PAUSE;
+    keep_starting(shared, begun + RESTART_PAUSE);
+}
+
+/// Starts a process where none is left, on a thread of its own.
+fn start_again(shared: &Arc<Shared>, due: Instant) {
+    lock(&shared.state).is_restarting = true;
+    let starting = Arc::clone(shared);
+    let thread = thread::Builder::new().name("slug-router".to_owned());
+    if let Err(error) = thread.spawn(move || keep_starting(&starting, due)) {
+        lock(&shared.state).is_restarting = false;
+        (shared.options.say)(&format!("the router cannot be started again: {error}"));
+    }
+}
+
+/// Tries from `due` on until one serves, or none is wanted any more.
+fn keep_starting(shared: &Arc<Shared>, mut due: Instant) {
     loop {
-        drop(shared.wait_while(due, |state| !state.is_closing));
+        drop(shared.wait_while(due, |state| !state.is_over()));
         match launch(shared) {
             Ok(()) => break,
             Err(error) => (shared.options.say)(&format!("{error}: {}", cause(&error))),

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
+use super::Phase;
 use super::headers::Peer;
 use super::listen::Bound;
 use super::proxy::Thread;
@@ -33,12 +34,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// The most headers of a request; hyper's own default.
 const HEADERS_MAX: usize = 100;
 
-/// Serves until `closing`, and then until the last connection has ended.
+/// Serves until it is retired or closed, and then until the last connection has ended.
 pub(super) fn run(
     runtime: &Runtime,
     bound: Vec<Bound>,
     thread: Thread,
-    closing: &watch::Receiver<bool>,
+    phase: &watch::Receiver<Phase>,
 ) -> io::Result<()> {
     let local = LocalSet::new();
     let journal = thread.journal.clone();
@@ -48,19 +49,16 @@ pub(super) fn run(
         tokio::task::spawn_local(journal.clone().run());
         let mut accepting = Vec::new();
         for bound in bound {
-            let (thread, connections, closing) = (
-                Rc::clone(&thread),
-                Arc::clone(&connections),
-                closing.clone(),
-            );
+            let (thread, connections, phase) =
+                (Rc::clone(&thread), Arc::clone(&connections), phase.clone());
             accepting.push(match bound {
                 Bound::Tcp(listener) => {
                     let listener = tokio::net::TcpListener::from_std(listener)?;
-                    tokio::task::spawn_local(accept_tcp(listener, thread, connections, closing))
+                    tokio::task::spawn_local(accept_tcp(listener, thread, connections, phase))
                 }
                 Bound::Unix(listener) => {
                     let listener = tokio::net::UnixListener::from_std(listener)?;
-                    tokio::task::spawn_local(accept_unix(listener, thread, connections, closing))
+                    tokio::task::spawn_local(accept_unix(listener, thread, connections, phase))
                 }
             });
         }
@@ -80,7 +78,7 @@ async fn accept_tcp(
     listener: tokio::net::TcpListener,
     thread: Rc<Thread>,
     connections: Arc<Semaphore>,
-    mut closing: watch::Receiver<bool>,
+    mut phase: watch::Receiver<Phase>,
 ) {
     let port = listener.local_addr().map_or(0, |address| address.port());
     loop {
@@ -89,7 +87,7 @@ async fn accept_tcp(
         };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = closing.wait_for(|closing| *closing) => return,
+            _ = phase.wait_for(|phase| *phase > Phase::Serving) => return,
         };
         let Ok((stream, address)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await; // the client has gone, or no descriptor is left
@@ -100,9 +98,9 @@ async fn accept_tcp(
             address: address.ip(),
             port,
         };
-        let (thread, closing) = (Rc::clone(&thread), closing.clone());
+        let (thread, phase) = (Rc::clone(&thread), phase.clone());
         tokio::task::spawn_local(async move {
-            serve(stream, peer, thread, closing).await;
+            serve(stream, peer, thread, phase).await;
             drop(permit);
         });
     }
@@ -112,7 +110,7 @@ async fn accept_unix(
     listener: tokio::net::UnixListener,
     thread: Rc<Thread>,
     connections: Arc<Semaphore>,
-    mut closing: watch::Receiver<bool>,
+    mut phase: watch::Receiver<Phase>,
 ) {
     loop {
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
@@ -120,22 +118,22 @@ async fn accept_unix(
         };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = closing.wait_for(|closing| *closing) => return,
+            _ = phase.wait_for(|phase| *phase > Phase::Serving) => return,
         };
         let Ok((stream, _)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let (thread, closing) = (Rc::clone(&thread), closing.clone());
+        let (thread, phase) = (Rc::clone(&thread), phase.clone());
         tokio::task::spawn_local(async move {
-            serve(stream, Peer::Unix, thread, closing).await;
+            serve(stream, Peer::Unix, thread, phase).await;
             drop(permit);
         });
     }
 }
 
 /// One connection of a client, to its end.
-async fn serve<S>(stream: S, peer: Peer, thread: Rc<Thread>, mut closing: watch::Receiver<bool>)
+async fn serve<S>(stream: S, peer: Peer, thread: Rc<Thread>, mut phase: watch::Receiver<Phase>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -155,7 +153,7 @@ where
     // What goes wrong on a client's connection is in the access line of its request, or no request was made.
     tokio::select! {
         _ = connection.as_mut() => {}
-        _ = closing.wait_for(|closing| *closing) => {
+        _ = phase.wait_for(|phase| *phase == Phase::Closing) => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }

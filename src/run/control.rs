@@ -1,5 +1,7 @@
 //! The control socket: JSON lines over `<host>/run/<app>.sock`, for its owner alone.
 
+mod door;
+
 use std::fs;
 use std::fs::File;
 use std::fs::Permissions;
@@ -8,12 +10,13 @@ use std::io::BufRead as _;
 use std::io::BufReader;
 use std::io::Read as _;
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::os::fd::AsRawFd as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -23,8 +26,11 @@ use tokio::io::AsyncBufReadExt as _;
 use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
+
+pub(super) use door::Door;
+use door::Guest;
+pub(super) use door::answer;
 
 use crate::ident::AppName;
 use crate::ident::ProcessType;
@@ -49,6 +55,12 @@ pub enum Request {
     },
     /// Ends the supervisor and all its processes.
     Stop,
+    /// Makes the supervisor this program, which goes on with everything (`spec/upgrade.md`); answered by `Upgraded`,
+    /// or by `Refused` and then the supervisor is what it was.
+    Upgrade {
+        /// The absolute path of the program.
+        program: PathBuf,
+    },
     /// Looks into the ledger now, and tells how the switch to this release goes; ends with one of
     /// `Switched`, `Rejected`, `Superseded`.
     Follow {
@@ -116,6 +128,13 @@ pub enum Reply {
         /// By which.
         by: ReleaseVersion,
     },
+    /// The supervisor is another program now.
+    Upgraded {
+        /// The version that it was.
+        from: String,
+        /// The version that it is.
+        to: String,
+    },
     /// The request could not be done.
     Refused {
         /// Why, in words.
@@ -148,8 +167,6 @@ const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 const REPLY_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How long a client may take to ask.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
-/// How many clients are heard at once; more wait.
-const CLIENTS_MAX: usize = 32;
 
 /// Where the socket of an app's supervisor is.
 pub fn socket_path(store: &Store, app: &AppName) -> PathBuf {
@@ -226,37 +243,32 @@ pub(super) fn listen(socket: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Hears clients for ever. Each request goes to `heard`, with the way back.
-pub(super) async fn serve(
-    listener: UnixListener,
-    heard: impl Fn(Request, Replies) + Clone + 'static,
-) {
-    let clients = Arc::new(Semaphore::new(CLIENTS_MAX));
-    loop {
-        let Ok(permit) = Arc::clone(&clients).acquire_owned().await else {
-            return;
-        };
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(20)).await; // no descriptor left
-            continue;
-        };
-        let heard = heard.clone();
-        tokio::task::spawn_local(async move {
-            // A client that breaks off, or sends garbage, has told us so itself.
-            let _ = attend(stream, heard).await;
-            drop(permit);
-        });
-    }
+/// Listens at the socket that another program of this process left.
+pub(super) fn listen_on(descriptor: OwnedFd) -> io::Result<UnixListener> {
+    UnixListener::from_std(descriptor.into())
+}
+
+/// What a client asked.
+pub(super) struct Asked {
+    /// What.
+    pub(super) request: Request,
+    /// The way back.
+    pub(super) replies: Replies,
+    /// For `Upgrade` alone: the way back that the next program has.
+    pub(super) connection: Option<OwnedFd>,
 }
 
 async fn attend(
     mut stream: tokio::net::UnixStream,
-    heard: impl Fn(Request, Replies),
+    heard: &dyn Fn(Asked),
+    guest: Guest,
 ) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
     if peer != 0 && peer != rustix::process::getuid().as_raw() {
         return Ok(()); // the folder's mode keeps others out already
     }
+    let mut guest = Some(guest);
+    let connection = stream.as_fd().try_clone_to_owned()?;
     let mut line = Vec::new();
     let (reader, mut writer) = stream.split();
     let mut reader = tokio::io::BufReader::new(reader).take(REQUEST_BYTES_MAX);
@@ -265,7 +277,17 @@ async fn attend(
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let (replies, mut to_send) = mpsc::unbounded_channel();
     match serde_json::from_slice(&line) {
-        Ok(request) => heard(request, replies),
+        Ok(request) => {
+            let is_upgrade = matches!(request, Request::Upgrade { .. });
+            if is_upgrade {
+                drop(guest.take()); // the upgrade does not wait for the one who waits for it
+            }
+            heard(Asked {
+                request,
+                replies,
+                connection: is_upgrade.then_some(connection),
+            });
+        }
         Err(error) => {
             let why = format!("the request was not understood: {error}");
             let _ = replies.send(Reply::Refused { why });
@@ -306,12 +328,12 @@ mod tests {
             .unwrap();
         LocalSet::new().block_on(&runtime, async {
             let listener = listen(&socket).unwrap();
-            tokio::task::spawn_local(serve(listener, |request, replies| {
-                let _ = replies.send(Reply::Progress {
-                    text: format!("{request:?}"),
+            let _door = Door::open(listener, |asked: Asked| {
+                let _ = asked.replies.send(Reply::Progress {
+                    text: format!("{:?}", asked.request),
                 });
-                let _ = replies.send(Reply::Done);
-            }));
+                let _ = asked.replies.send(Reply::Done);
+            });
             let (end, ended) = tokio::sync::oneshot::channel();
             std::thread::spawn(move || {
                 client(&socket);

@@ -1,10 +1,14 @@
 //! What stands in front of the routed processes, as far as `run` knows it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::ident::Instance;
 use crate::ident::ReleaseVersion;
+use crate::sys::takeover::Bag;
 
 /// A process that requests may go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,4 +41,12 @@ pub trait Front: Send + Sync {
 
     /// After `close`: waits until that has happened, for at most `patience`.
     fn join(&self, patience: Duration);
+
+    /// What another program of this process needs to go on with it: descriptors go into the bag, all else is in the
+    /// answer. From then on this one starts nothing and hears nothing; requests go on. On an error it is as before.
+    fn hand_over(&self, bag: &mut Bag) -> io::Result<Value>;
+
+    /// In the program that took over: puts one of this program in the place of the one that was handed over, which
+    /// ends what it has begun. If that fails, says so, and the one that was handed over goes on.
+    fn renew(&self);
 }

@@ -22,4 +22,7 @@ pub use launch::{Command, LaunchError};
 pub use one_off::registry;
 pub use one_off::{OneOff, RELEASE_COMMAND_MAX, RunError, release_command, run};
 pub use one_off::{run_detached, stop_one_off};
-pub use up::{Claim, ReleaseError, UpError, UpOptions, up};
+pub use up::{
+    Claim, Ended, Found, Leaving, ReleaseError, ResumeError, Resumed, UpError, UpOptions,
+    UpgradeError, up,
+};

@@ -5,6 +5,9 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
@@ -20,7 +23,7 @@ pub(super) struct Port {
     number: u16,
     /// An abstract socket named after the port: like a port, it belongs to one network namespace, and the kernel
     /// takes it back however its holder dies.
-    _claim: UnixDatagram,
+    claim: UnixDatagram,
 }
 
 impl Port {
@@ -36,10 +39,7 @@ impl Port {
             if let Ok(claim) = claim
                 && TcpListener::bind((Ipv4Addr::UNSPECIFIED, number)).is_ok()
             {
-                return Ok(Self {
-                    number,
-                    _claim: claim,
-                });
+                return Ok(Self { number, claim });
             }
         }
         Err(io::Error::new(
@@ -50,6 +50,20 @@ impl Port {
 
     pub(super) fn number(&self) -> u16 {
         self.number
+    }
+
+    /// A port whose claim another program of this process left.
+    pub(super) fn adopt(number: u16, claim: OwnedFd) -> Self {
+        Self {
+            number,
+            claim: claim.into(),
+        }
+    }
+}
+
+impl AsFd for Port {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.claim.as_fd()
     }
 }
 

@@ -1,5 +1,8 @@
 //! A started process, and what is told about it.
 
+mod handed;
+
+use std::cell::Cell;
 use std::cell::RefCell;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
@@ -8,6 +11,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub(super) use handed::ProcessState;
 use tokio::sync::oneshot;
 
 use super::formation::StopScope;
@@ -45,6 +49,8 @@ pub(super) struct Process {
     pub(super) voice: Voice,
     port: Option<Rc<Port>>,
     child: Rc<RefCell<Child>>,
+    /// It was waited for, which can be done once, and its end is being told.
+    is_ending: Rc<Cell<bool>>,
 }
 
 impl Process {
@@ -82,6 +88,7 @@ impl Process {
             voice: pump.listen(labels, out, err),
             port: port.map(Rc::new),
             child: Rc::new(RefCell::new(child)),
+            is_ending: Rc::default(),
         })
     }
 
@@ -121,7 +128,9 @@ impl Process {
 
     /// Waits until it has ended and its last lines were read; says how it ended.
     pub(super) async fn ended(&self, pump: &Pump) -> Ending {
-        let ending = match self.exit().await {
+        let exit = self.exit().await;
+        self.is_ending.set(true);
+        let ending = match exit {
             Ok(exit) => Ending {
                 code: Some(exit.code()),
                 text: words(exit),
@@ -142,6 +151,11 @@ impl Process {
         );
         let _ = tokio::time::timeout(LAST_LINES, read).await;
         ending
+    }
+
+    /// It has ended, and that is not told yet.
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.get()
     }
 
     async fn exit(&self) -> Result<Exit, LaunchError> {

@@ -104,6 +104,11 @@ impl Supervisor {
         }
     }
 
+    /// What the front was told last: where requests go, and whether they are held if there is nowhere.
+    pub fn routed(&self) -> (&[ProcessId], bool) {
+        (&self.routed.0, self.routed.1)
+    }
+
     /// Takes in what happened, in this order; says what is to be done about it, in order.
     pub fn step(&mut self, events: impl IntoIterator<Item = Event>, now: Moment) -> Vec<Action> {
         let mut actions = Vec::new();

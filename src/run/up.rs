@@ -3,22 +3,33 @@
 
 mod act;
 mod asked;
+mod handover;
 mod ledger;
 mod manager;
 mod memory;
+mod resume;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io;
 use std::mem;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use handover::Leaf;
+pub use handover::Leaving;
+use handover::Upgrade;
+pub use handover::UpgradeError;
 use ledger::PutOff;
 use manager::Manager;
 use memory::Memory;
+pub use resume::Found;
+pub use resume::ResumeError;
+pub use resume::Resumed;
 use thiserror::Error;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
@@ -26,9 +37,10 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::control;
+use super::control::Asked;
+use super::control::Door;
 use super::control::Replies;
 use super::control::Reply;
-use super::control::Request;
 use super::formation::BadFormation;
 use super::formation::HostState;
 use super::formation::StateError;
@@ -56,6 +68,8 @@ use crate::sys::clock::Timestamp;
 use crate::sys::lock::Lock;
 use crate::sys::notify::Notify;
 use crate::sys::signal::is_ignored;
+use crate::sys::takeover::Program;
+use crate::sys::takeover::Refusal;
 
 /// How many events are looked at together, at most.
 const EVENTS_MAX: usize = 1000;
@@ -74,16 +88,38 @@ pub struct UpOptions {
     pub front: Arc<dyn Front>,
     /// Who reads every process's output.
     pub pump: Pump,
+    /// The right to supervise the app.
+    pub claim: Arc<Claim>,
     /// With the end of a process of this type everything ends.
     pub exit_on: Option<ProcessType>,
     /// The service manager that started us.
     pub notify: Notify,
+    /// The path that this program was started from: SIGUSR2 upgrades to what is there then.
+    pub program: PathBuf,
+    /// What this program was given after its name: the next one is given the same.
+    pub arguments: Vec<OsString>,
+    /// What the program before this one left; none if this is the first.
+    pub resumed: Option<Resumed>,
+}
+
+/// How supervising came to its end.
+pub enum Ended {
+    /// Every process is gone. The code is that of the process that everything ended with, if one did.
+    Stopped(Option<i32>),
+    /// Every process goes on, and everything is packed for another program, which is to be executed at once.
+    Replaced(Box<Leaving>),
+}
+
+/// The same, as the reactor says it.
+enum End {
+    Stopped(Option<i32>),
+    Leaves(Box<Leaf>),
 }
 
 /// The sole right to supervise an app on this host; ends when dropped, or with the process.
 #[derive(Debug)]
 pub struct Claim {
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Claim {
@@ -93,7 +129,7 @@ impl Claim {
         crate::sys::fs::create_dir_durable(&folder, 0o700)?;
         let lock = Lock::try_take(&folder.join(format!("{app}.lock")))?;
         let lock = lock.ok_or_else(|| UpError::Running(app.clone()))?;
-        Ok(Self { _lock: lock })
+        Ok(Self { lock })
     }
 }
 
@@ -143,54 +179,88 @@ enum Message {
     Loaded(ReleaseVersion, Box<Result<Loaded, LaunchError>>),
     /// What could not be loaded may be tried again.
     TryAgain,
-    Asked(Request, Replies),
+    Asked(Asked),
     /// SIGINT or SIGTERM.
     Interrupted,
+    /// SIGUSR2.
+    Upgrade,
+    /// The program that is to take over was tried.
+    Tried(Box<Result<(Program, String), Refusal>>),
 }
 
-/// Supervises the app until SIGINT, SIGTERM, a hang-up, `slug stop`, or the end of a process of `exit_on`, whose exit
-/// code is returned; returns when every process is gone. The caller keeps the claim until then.
-pub fn up(options: UpOptions, _: &Claim) -> Result<Option<i32>, UpError> {
+/// Supervises the app until SIGINT, SIGTERM, a hang-up, `slug stop`, or the end of a process of `exit_on`; returns when
+/// every process is gone, or when another program is to go on with all of them.
+pub fn up(mut options: UpOptions) -> Result<Ended, UpError> {
+    let mut resumed = options.resumed.take();
     let state = HostState::load(&options.store, &options.app)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = runtime.map_err(|error| UpError::Io("start the reactor", error))?;
     let (front, pump) = (Arc::clone(&options.front), options.pump.clone());
+    let _until_the_end = Arc::clone(&options.claim);
     let socket = control::socket_path(&options.store, &options.app);
     let memory = Memory::start(options.store.clone(), options.app.clone(), pump.clone())
         .map_err(|error| UpError::Io("start the thread that remembers", error))?;
     let ended = LocalSet::new().block_on(&runtime, async {
         let (inbox, received) = mpsc::unbounded_channel();
-        let listener = control::listen(&socket)
-            .map_err(|error| UpError::Io("make the control socket", error))?;
+        let listener = match &mut resumed {
+            Some(resumed) => resumed.listener().and_then(control::listen_on),
+            None => control::listen(&socket),
+        };
+        let listener = listener.map_err(|error| UpError::Io("make the control socket", error))?;
         let asked = inbox.clone();
-        tokio::task::spawn_local(control::serve(listener, move |request, replies| {
-            let _ = asked.send(Message::Asked(request, replies));
-        }));
-        interrupts(&inbox).map_err(|error| UpError::Io("catch signals", error))?;
-        Reactor::new(options, state, memory, inbox)
-            .run(received)
-            .await
+        let door = Door::open(listener, move |it| {
+            let _ = asked.send(Message::Asked(it));
+        });
+        signals(&inbox).map_err(|error| UpError::Io("catch signals", error))?;
+        let mut reactor = Reactor::new(options, state, memory, door, inbox);
+        if let Some(resumed) = resumed {
+            reactor.resume(resumed).map_err(took_over)?;
+        }
+        reactor.run(received).await
     });
+    let ended = match ended {
+        Ok(End::Leaves(leaf)) => {
+            let packed = leaf.pack(&pump, FAREWELL);
+            let failed = |error| UpError::Io("leave everything to the next program", error);
+            return packed
+                .map(|leaving| Ended::Replaced(Box::new(leaving)))
+                .map_err(failed);
+        }
+        Ok(End::Stopped(code)) => Ok(Ended::Stopped(code)),
+        Err(error) => Err(error),
+    };
     let _ = std::fs::remove_file(&socket);
     front.join(FAREWELL);
     pump.close(FAREWELL);
     ended
 }
 
+fn took_over(error: io::Error) -> UpError {
+    UpError::Io("take over what the program before left", error)
+}
+
 /// A terminal that hangs up stops everything as Ctrl-C does, unless `nohup` said that it shall not.
-fn interrupts(inbox: &mpsc::UnboundedSender<Message>) -> io::Result<()> {
-    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+fn signals(inbox: &mpsc::UnboundedSender<Message>) -> io::Result<()> {
+    let interrupted = || Message::Interrupted;
+    hear_signal(SignalKind::interrupt(), inbox, interrupted)?;
+    hear_signal(SignalKind::terminate(), inbox, interrupted)?;
     if !is_ignored(libc::SIGHUP) {
-        kinds.push(SignalKind::hangup());
+        hear_signal(SignalKind::hangup(), inbox, interrupted)?;
     }
-    for kind in kinds {
-        let (mut signals, inbox) = (signal(kind)?, inbox.clone());
-        tokio::task::spawn_local(async move {
-            while signals.recv().await.is_some() && inbox.send(Message::Interrupted).is_ok() {}
-        });
-    }
+    hear_signal(SignalKind::user_defined2(), inbox, || Message::Upgrade)
+}
+
+fn hear_signal(
+    kind: SignalKind,
+    inbox: &mpsc::UnboundedSender<Message>,
+    message: fn() -> Message,
+) -> io::Result<()> {
+    let (mut signals, inbox) = (signal(kind)?, inbox.clone());
+    tokio::task::spawn_local(async move {
+        while signals.recv().await.is_some() && inbox.send(message()).is_ok() {}
+    });
     Ok(())
 }
 
@@ -203,6 +273,8 @@ struct Reactor {
     began_at: Timestamp,
     proven: Option<ReleaseVersion>,
     memory: Memory,
+    door: Door,
+    upgrade: Option<Upgrade>,
     /// Of the process that everything ended with.
     exit_code: Option<i32>,
     inbox: mpsc::UnboundedSender<Message>,
@@ -228,6 +300,7 @@ impl Reactor {
         mut options: UpOptions,
         state: HostState,
         memory: Memory,
+        door: Door,
         inbox: mpsc::UnboundedSender<Message>,
     ) -> Self {
         let random =
@@ -240,6 +313,8 @@ impl Reactor {
             began_at: Timestamp::now(),
             proven: state.proven,
             memory,
+            door,
+            upgrade: None,
             exit_code: None,
             inbox,
             processes: HashMap::new(),
@@ -258,13 +333,16 @@ impl Reactor {
         }
     }
 
-    async fn run(
-        mut self,
-        mut received: mpsc::UnboundedReceiver<Message>,
-    ) -> Result<Option<i32>, UpError> {
+    async fn run(mut self, mut received: mpsc::UnboundedReceiver<Message>) -> Result<End, UpError> {
         let mut watch = LedgerWatch::new(self.ledger.folder());
         self.look()?;
         while !self.is_finished {
+            if self.is_time_to_leave() && received.is_empty() {
+                match self.leave() {
+                    Ok(leaf) => return Ok(End::Leaves(Box::new(leaf))),
+                    Err(error) => self.end_upgrade(&error),
+                }
+            }
             let tick = self
                 .supervisor
                 .next_tick()
@@ -283,13 +361,14 @@ impl Reactor {
                     watch.arm();
                     self.look()?;
                 }
+                () = self.door.left() => {} // it may be time to leave
             }
         }
         for stopper in self.stoppers.drain(..) {
             let _ = stopper.send(Reply::Done);
         }
         tokio::task::yield_now().await; // the replies are written by tasks of this thread
-        Ok(self.exit_code)
+        Ok(End::Stopped(self.exit_code))
     }
 
     /// What waits is heard together: where hundreds of processes end at once, one look at all of them is enough.
@@ -314,10 +393,15 @@ impl Reactor {
                     self.on_loaded(version, *loaded)?;
                 }
                 Message::TryAgain => self.on_try_again()?,
-                Message::Asked(request, replies) => {
+                Message::Asked(asked) => {
                     self.step(mem::take(&mut events));
-                    self.on_asked(request, replies)?;
+                    self.on_asked(asked)?;
                 }
+                Message::Upgrade => {
+                    let program = self.options.program.clone();
+                    self.begin_upgrade(&program, None);
+                }
+                Message::Tried(tried) => self.on_tried(*tried),
                 Message::Interrupted if self.is_stopping => events.push(Event::StopNow),
                 Message::Interrupted => self.stop(),
             }
@@ -344,6 +428,7 @@ impl Reactor {
 
     fn stop(&mut self) {
         self.is_stopping = true;
+        self.end_upgrade(&UpgradeError::Stopping);
         self.say(
             None,
             "stopping: each process gets its grace; a second Ctrl-C ends them at once",
@@ -359,11 +444,19 @@ impl Reactor {
     }
 }
 
-/// Tells the reactor when a process is ready, and when it has ended.
-async fn tell(id: ProcessId, process: Process, pump: Pump, inbox: mpsc::UnboundedSender<Message>) {
+/// Tells the reactor when a process is ready, if it does not know that, and when it has ended.
+async fn tell(
+    id: ProcessId,
+    process: Process,
+    is_ready: bool,
+    pump: Pump,
+    inbox: mpsc::UnboundedSender<Message>,
+) {
     let ready = async {
-        process.ready().await;
-        let _ = inbox.send(Message::Happened(Event::Ready(id)));
+        if !is_ready {
+            process.ready().await;
+            let _ = inbox.send(Message::Happened(Event::Ready(id)));
+        }
         std::future::pending::<()>().await;
     };
     tokio::select! {

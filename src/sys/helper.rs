@@ -27,10 +27,14 @@ use rustix::process::WaitId;
 use rustix::process::WaitIdOptions;
 use rustix::thread::CapabilitySet;
 use rustix::thread::CapabilitySets;
+use serde::Deserialize;
+use serde::Serialize;
 
 use crate::sys::sandbox::Exit;
 use crate::sys::syscall;
 use crate::sys::syscall::Descriptors;
+use crate::sys::takeover::Bag;
+use crate::sys::takeover::Place;
 
 /// Its only argument. It does nothing for the helper; a program that has none of this name refuses it instead of
 /// starting over from `main`.
@@ -43,6 +47,13 @@ const NOBODY: u32 = 65_534;
 pub(crate) struct Helper {
     pid: Pid,
     process: OwnedFd,
+}
+
+/// What is known of a helper; its descriptor is in a bag.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct HelperState {
+    pid: i32,
+    process: Place,
 }
 
 impl Helper {
@@ -71,6 +82,23 @@ impl Helper {
     /// For people, never to signal it.
     pub(crate) fn pid(&self) -> u32 {
         self.pid.as_raw_pid().cast_unsigned()
+    }
+
+    /// What another program of this process needs to hold it.
+    pub(crate) fn state(&self, bag: &mut Bag) -> io::Result<HelperState> {
+        Ok(HelperState {
+            pid: self.pid.as_raw_pid(),
+            process: bag.put_copy(self.process.as_fd())?,
+        })
+    }
+
+    /// Holds one that another program of this process started.
+    pub(crate) fn adopt(state: HelperState, bag: &mut Bag) -> io::Result<Self> {
+        let pid = Pid::from_raw(state.pid);
+        Ok(Self {
+            pid: pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?,
+            process: bag.take(state.process)?,
+        })
     }
 
     /// Ends it at once.

@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -35,6 +36,13 @@ impl Lock {
         wait_for(open(path)?, File::lock_shared, path)
     }
 
+    /// A lock that another program of this process held, and whose descriptor it left.
+    pub fn adopt(descriptor: OwnedFd) -> Self {
+        Self {
+            file: File::from(descriptor),
+        }
+    }
+
     /// Leaves a line in the file that says who holds the lock.
     pub fn say_who(&self, who: &str, path: &Path) -> Result<(), PathError> {
         let mut file = &self.file;
@@ -50,6 +58,12 @@ impl Lock {
             .and_then(|file| file.take(HOLDER_BYTES_MAX).read_to_end(&mut said))
             .at("read", path)?;
         Ok(String::from_utf8_lossy(&said).trim().to_owned())
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

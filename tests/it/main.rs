@@ -55,3 +55,4 @@ mod store;
 mod strangers;
 mod support;
 mod switch;
+mod upgrade;

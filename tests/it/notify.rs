@@ -90,6 +90,21 @@ fn a_supervisor_is_ready_when_its_release_is_up_and_says_that_it_stops() {
 }
 
 #[test]
+fn a_manager_hears_of_an_upgrade_and_of_its_end() {
+    let world = World::new();
+    world.slug(&["release", &world.greeter("hello")]).ok();
+    let (mut manager, up) = start(&world, &[("WATCHDOG_USEC", "60000000")]);
+    for _ in 0..2 {
+        manager.wait_for(&["READY=1", "STATUS=v1 is up", "WATCHDOG=1"], &up);
+        world.slug(&["upgrade"]).ok();
+        manager.wait_for(&["RELOADING=1"], &up);
+        let reloading = manager.heard.last().unwrap();
+        assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    }
+    manager.wait_for(&["READY=1", "STATUS=v1 is up", "WATCHDOG=1"], &up);
+}
+
+#[test]
 fn a_supervisor_without_a_release_is_ready_at_once() {
     let world = World::new();
     let (mut manager, up) = start(&world, &[]);

@@ -84,6 +84,11 @@ fn the_spec_of_procfiles_is_true() {
     check(Path::new("spec/procfile.md"));
 }
 
+#[test]
+fn the_spec_of_upgrades_is_true() {
+    check(Path::new("spec/upgrade.md"));
+}
+
 /// Its console blocks, and the `expect.toml` that it shows.
 #[test]
 fn the_spec_for_authors_is_true() {

@@ -95,6 +95,10 @@ impl Inside {
             }
             Order::WhenIdle { target } => self.when_idle(target),
             Order::Cut { target } => self.router.cut(target),
+            Order::Retire => {
+                self.router.retire();
+                self.end_when_done();
+            }
             Order::Close => {
                 self.router.close();
                 self.end_when_done();

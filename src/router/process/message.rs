@@ -38,7 +38,9 @@ pub(super) enum Order {
     WhenIdle { target: u64 },
     /// End what is in flight at that target.
     Cut { target: u64 },
-    /// Take no new connection; end when the last has ended.
+    /// Take no new connection; go on with those that are there for as long as they last, and end with the last.
+    Retire,
+    /// Take no new connection; end each after its request, and end with the last.
     Close,
 }
 

@@ -31,11 +31,7 @@ impl Reactor {
                 .for_each(Process::signal),
             Action::Kill { id, overdue } => self.kill(id, overdue),
             Action::Route { targets, hold } => self.route(&targets, hold),
-            Action::WatchIdle(id) => {
-                let inbox = self.inbox.clone();
-                let tell = move || drop(inbox.send(Message::Happened(Event::Idle(id))));
-                self.options.front.when_idle(id.0, Box::new(tell));
-            }
+            Action::WatchIdle(id) => self.watch_idle(id),
             Action::Switched { version, .. } => self.switched(version),
             Action::Undone {
                 version,
@@ -63,18 +59,18 @@ impl Reactor {
         }
     }
 
+    pub(super) fn watch_idle(&self, id: ProcessId) {
+        let inbox = self.inbox.clone();
+        let tell = move || drop(inbox.send(Message::Happened(Event::Idle(id))));
+        self.options.front.when_idle(id.0, Box::new(tell));
+    }
+
     fn start(&mut self, id: ProcessId, generation: Generation, instance: &Instance) {
         let started = self.try_start(generation, instance);
         match started {
             Ok(process) => {
                 self.progress(process.version, &format!("{instance} is starting"));
-                tokio::task::spawn_local(tell(
-                    id,
-                    process.clone(),
-                    self.options.pump.clone(),
-                    self.inbox.clone(),
-                ));
-                self.processes.insert(id, process);
+                self.watch(id, process, false);
             }
             Err(error) => {
                 let text = format!("could not be started: {}", chain(&error));
@@ -83,6 +79,18 @@ impl Reactor {
                 let _ = self.inbox.send(Message::Exited(id, ending));
             }
         }
+    }
+
+    /// From now on it is known when the process is ready, unless it is so already, and when it has ended.
+    pub(super) fn watch(&mut self, id: ProcessId, process: Process, is_ready: bool) {
+        tokio::task::spawn_local(tell(
+            id,
+            process.clone(),
+            is_ready,
+            self.options.pump.clone(),
+            self.inbox.clone(),
+        ));
+        self.processes.insert(id, process);
     }
 
     fn try_start(
@@ -124,7 +132,7 @@ impl Reactor {
         process.kill();
     }
 
-    fn route(&self, targets: &[ProcessId], hold: bool) {
+    pub(super) fn route(&self, targets: &[ProcessId], hold: bool) {
         let target = |id: &ProcessId| {
             let process = self.processes.get(id)?;
             let (instance, release) = (process.instance.clone(), process.version);

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use super::Reactor;
 use super::UpError;
+use super::handover::Client;
 use crate::ident::Instance;
 use crate::ident::ProcessType;
 use crate::ident::ReleaseVersion;
 use crate::run::control;
+use crate::run::control::Asked;
 use crate::run::control::Replies;
 use crate::run::control::Reply;
 use crate::run::control::Request;
@@ -22,8 +24,20 @@ use crate::sys::clock::Timestamp;
 
 impl Reactor {
     /// A client of the control socket wants something.
-    pub(super) fn on_asked(&mut self, request: Request, replies: Replies) -> Result<(), UpError> {
+    pub(super) fn on_asked(&mut self, asked: Asked) -> Result<(), UpError> {
+        let Asked {
+            request,
+            replies,
+            connection,
+        } = asked;
         match request {
+            Request::Upgrade { program } => {
+                let client = connection.map(|connection| Client {
+                    replies,
+                    connection,
+                });
+                self.begin_upgrade(&program, client);
+            }
             Request::Ps => drop(replies.send(Reply::Processes {
                 processes: self.seen(),
             })),

@@ -35,6 +35,8 @@ pub(super) struct Manager {
     notify: Notify,
     told: Option<Stage>,
     is_ready: bool,
+    /// It was told that another program of this process takes over, which says when it has.
+    is_reloading: bool,
     /// The first release does not come up, and is tried again.
     failing: Option<ReleaseVersion>,
     last_beat: Instant,
@@ -46,9 +48,31 @@ impl Manager {
             notify,
             told: None,
             is_ready: false,
+            is_reloading: false,
             failing: None,
             last_beat: Instant::now(),
         }
+    }
+
+    /// Whether it was told that we are ready.
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    /// Another program of this process takes over, and says when it has.
+    pub(super) fn leave(&self) {
+        if self.is_ready {
+            let now_us = super::handover::monotonic_ns() / 1000;
+            self.say(vec![
+                "RELOADING=1".to_owned(),
+                format!("MONOTONIC_USEC={now_us}"),
+            ]);
+        }
+    }
+
+    /// This program has taken over.
+    pub(super) fn resume(&mut self, was_ready: bool) {
+        (self.is_ready, self.is_reloading) = (was_ready, was_ready);
     }
 
     /// The first release does not come up. The supervisor is at work all the same: to be started anew would not help.
@@ -80,8 +104,8 @@ impl Manager {
             matches!(stage, Stage::Starting(version) if self.failing != Some(version));
         if stage == Stage::Stopping {
             words.push("STOPPING=1".to_owned());
-        } else if !self.is_ready && !is_starting {
-            self.is_ready = true;
+        } else if self.is_reloading || (!self.is_ready && !is_starting) {
+            (self.is_ready, self.is_reloading) = (true, false);
             words.push("READY=1".to_owned());
         }
         words.push(format!("STATUS={status}"));

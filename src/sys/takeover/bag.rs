@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::fd::BorrowedFd;
 use std::os::fd::FromRawFd as _;
 use std::os::fd::OwnedFd;
@@ -10,18 +11,13 @@ use rustix::io::FdFlags;
 use serde::Deserialize;
 use serde::Serialize;
 
+use super::Program;
 use super::TakeoverError;
 
 /// Where in a bag a descriptor is; a state names its descriptors so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Place(usize);
-
-impl Place {
-    pub(super) fn index(self) -> usize {
-        self.0
-    }
-}
 
 /// Descriptors, each to be taken out once.
 #[derive(Debug, Default)]
@@ -30,6 +26,13 @@ pub struct Bag {
 }
 
 impl Bag {
+    /// With the program that this process is now, to which the next goes back if it cannot take over.
+    pub fn with_way_back() -> io::Result<Self> {
+        let mut bag = Self::default();
+        bag.put_copy(Program::own()?.as_fd())?;
+        Ok(bag)
+    }
+
     /// Puts one in.
     pub fn put(&mut self, descriptor: OwnedFd) -> Place {
         self.descriptors.push(Some(descriptor));

@@ -20,6 +20,7 @@ use std::io::Seek as _;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::os::fd::AsRawFd as _;
+use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::MemfdFlags;
@@ -86,6 +87,7 @@ struct Envelope {
     refused: Option<String>,
     /// The signals that were held back before all were.
     held_back: u64,
+    /// The first is the program before: the way back. None in a rehearsal.
     descriptors: Vec<i32>,
     state: Value,
 }
@@ -98,18 +100,19 @@ pub struct Package {
     state: Value,
     is_rehearsal: bool,
     refused: Option<String>,
-    held_back: u64,
+    /// None while this program is the one that packed it.
+    held_back: Option<u64>,
 }
 
 impl Package {
-    /// Packs them. Nothing may have been taken out of the bag.
+    /// Packs them. The bag is one of `Bag::with_way_back`, and nothing was taken out of it.
     pub fn new(state: Value, bag: Bag) -> Self {
         Self {
             descriptors: bag.into_descriptors(),
             state,
             is_rehearsal: false,
             refused: None,
-            held_back: 0,
+            held_back: None,
         }
     }
 
@@ -133,7 +136,7 @@ impl Package {
             state: envelope.state,
             is_rehearsal: envelope.is_rehearsal,
             refused: envelope.refused,
-            held_back: envelope.held_back,
+            held_back: Some(envelope.held_back),
         })
     }
 
@@ -152,32 +155,38 @@ impl Package {
         &self.state
     }
 
-    /// A copy of a descriptor, for what must be tried while there is a way back.
-    pub fn copy(&self, place: Place) -> io::Result<OwnedFd> {
-        let missing = || io::Error::from_raw_os_error(libc::EBADF);
-        self.descriptors
-            .get(place.index())
-            .ok_or_else(missing)?
-            .try_clone()
-    }
-
     /// Opens it: from here on there is no way back to the program before. The number is for `let_signals_in`.
-    pub fn open(self) -> (Value, Bag, u64) {
+    pub fn open(self) -> (Value, Bag, Option<u64>) {
         (self.state, Bag::from(self.descriptors), self.held_back)
     }
 
-    /// Makes this process the program, which finds all of this, and why another refused it. `shown` are the
-    /// arguments that `ps` shows. Returns only why it could not; nothing has changed then.
+    /// Makes this process the program, which finds all of this. `arguments` are those after its name and the
+    /// number of the state. Returns only why it could not; nothing has changed then.
     ///
     /// To be called where no other thread starts processes: they would get the descriptors.
     pub fn exec(
         &self,
         program: &Program,
-        shown: &[OsString],
+        arguments: &[OsString],
         env: &BTreeMap<OsString, OsString>,
-        refused: Option<&str>,
     ) -> io::Error {
-        match self.try_exec(program, shown, env, refused) {
+        match self.try_exec(program.as_fd(), arguments, env, None) {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    /// Makes this process the program before again, which is told why. Returns only why it could not.
+    pub fn go_back(
+        &self,
+        arguments: &[OsString],
+        env: &BTreeMap<OsString, OsString>,
+        why: &str,
+    ) -> io::Error {
+        let Some(before) = self.descriptors.first() else {
+            return io::Error::from_raw_os_error(libc::EBADF);
+        };
+        match self.try_exec(before.as_fd(), arguments, env, Some(why)) {
             Ok(never) => match never {},
             Err(error) => error,
         }
@@ -185,8 +194,8 @@ impl Package {
 
     fn try_exec(
         &self,
-        program: &Program,
-        shown: &[OsString],
+        program: BorrowedFd<'_>,
+        arguments: &[OsString],
         env: &BTreeMap<OsString, OsString>,
         refused: Option<&str>,
     ) -> io::Result<std::convert::Infallible> {
@@ -195,21 +204,17 @@ impl Package {
             schema: SCHEMA,
             is_rehearsal: false,
             refused: refused.map(str::to_owned),
-            // A program that goes back holds all of them back already.
-            held_back: if refused.is_some() {
-                self.held_back
-            } else {
-                held_back
-            },
+            // Who took over holds all of them back already, and passes on what was held back before.
+            held_back: self.held_back.unwrap_or(held_back),
             descriptors: self.descriptors.iter().map(OwnedFd::as_raw_fd).collect(),
             state: self.state.clone(),
         };
         let tried = envelope.seal().and_then(|file| {
-            let argv = argv(&file, shown)?;
+            let argv = argv(&file, arguments)?;
             let env = c_strings(&assignments(env))?;
             bag::set_inherited(&self.descriptors, true)?;
             bag::set_inherited([&file], true)?;
-            Err(program.exec(&argv, &env))
+            Err(program::exec(program, &argv, &env))
         });
         let _ = bag::set_inherited(&self.descriptors, false);
         let _ = syscall::hold_back(held_back);
@@ -217,12 +222,12 @@ impl Package {
     }
 }
 
-fn argv(file: &OwnedFd, shown: &[OsString]) -> io::Result<Vec<CString>> {
+fn argv(file: &OwnedFd, arguments: &[OsString]) -> io::Result<Vec<CString>> {
     let mut argv = vec![
         OsString::from(TAKEOVER),
         file.as_raw_fd().to_string().into(),
     ];
-    argv.extend_from_slice(shown);
+    argv.extend_from_slice(arguments);
     c_strings(&argv)
 }
 
@@ -249,8 +254,8 @@ pub fn asked(argv: &[OsString]) -> Option<i32> {
 
 /// After a take-over: the signals that came meanwhile are delivered now. To be called on the first thread, once it
 /// has handlers, with what `Package::open` gave.
-pub fn let_signals_in(held_back: u64) -> io::Result<()> {
-    syscall::hold_back(held_back).map(drop)
+pub fn let_signals_in(held_back: Option<u64>) -> io::Result<()> {
+    held_back.map_or(Ok(()), |set| syscall::hold_back(set).map(drop))
 }
 
 #[cfg(test)]

@@ -82,21 +82,17 @@ impl Program {
     pub fn own() -> io::Result<Self> {
         File::open("/proc/self/exe").map(|file| Self(file.into()))
     }
+}
 
-    /// The program in a descriptor that was kept by `as_fd`.
-    pub fn kept(descriptor: OwnedFd) -> Self {
-        Self(descriptor)
-    }
-
-    pub(super) fn exec(&self, argv: &[CString], env: &[CString]) -> io::Error {
-        let argv: Vec<&CStr> = argv.iter().map(CString::as_c_str).collect();
-        let env: Vec<&CStr> = env.iter().map(CString::as_c_str).collect();
-        // Rust's runtime ignores it, and what is ignored stays so over an exec.
-        syscall::default_signal(libc::SIGPIPE);
-        let error = syscall::execveat(self.0.as_fd(), &argv, &env);
-        syscall::ignore_signal(libc::SIGPIPE);
-        error
-    }
+/// Becomes the program in the descriptor; returns only why not.
+pub(super) fn exec(program: BorrowedFd<'_>, argv: &[CString], env: &[CString]) -> io::Error {
+    let argv: Vec<&CStr> = argv.iter().map(CString::as_c_str).collect();
+    let env: Vec<&CStr> = env.iter().map(CString::as_c_str).collect();
+    // Rust's runtime ignores it, and what is ignored stays so over an exec.
+    syscall::default_signal(libc::SIGPIPE);
+    let error = syscall::execveat(program, &argv, &env);
+    syscall::ignore_signal(libc::SIGPIPE);
+    error
 }
 
 impl AsFd for Program {

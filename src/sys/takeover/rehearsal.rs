@@ -33,6 +33,7 @@ use super::Program;
 use super::SCHEMA;
 use super::TAKEOVER;
 use super::bag;
+use crate::sys::notify;
 
 /// How long the next program may take to answer: it reads a few releases. A hundred times what it takes.
 const REHEARSAL_MAX: Duration = Duration::from_secs(10);
@@ -85,8 +86,12 @@ pub fn answer() -> String {
     serde_json::json!(answer).to_string()
 }
 
-/// Has the program try the state; gives its version. Blocks for as long as that takes, at most `REHEARSAL_MAX`.
-pub fn rehearse(program: &Program, state: &Value) -> Result<String, Refusal> {
+/// Has the program, given these arguments, try the state; gives its version. Blocks for as long as that takes, at most `REHEARSAL_MAX`.
+pub fn rehearse(
+    program: &Program,
+    arguments: &[OsString],
+    state: &Value,
+) -> Result<String, Refusal> {
     let envelope = Envelope {
         schema: SCHEMA,
         is_rehearsal: true,
@@ -95,7 +100,7 @@ pub fn rehearse(program: &Program, state: &Value) -> Result<String, Refusal> {
         descriptors: Vec::new(),
         state: state.clone(),
     };
-    let mut child = start(program, &envelope.seal()?)?;
+    let mut child = start(program, arguments, &envelope.seal()?)?;
     let ended = watch(&mut child);
     if ended.is_err() {
         let _ = child.kill(); // it has ended otherwise
@@ -119,13 +124,17 @@ pub fn rehearse(program: &Program, state: &Value) -> Result<String, Refusal> {
     }
 }
 
-fn start(program: &Program, file: &OwnedFd) -> io::Result<Child> {
+fn start(program: &Program, arguments: &[OsString], file: &OwnedFd) -> io::Result<Child> {
     let number = file.as_raw_fd();
     let path = format!("/proc/self/fd/{}", program.as_fd().as_raw_fd());
     let mut command = Command::new(path);
     command
         .arg0(TAKEOVER)
-        .arg(OsString::from(number.to_string()));
+        .arg(OsString::from(number.to_string()))
+        .args(arguments);
+    for variable in notify::VARIABLES {
+        command.env_remove(variable);
+    }
     command.stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     #[expect(

@@ -9,7 +9,6 @@ fn a_package_is_received_as_it_was_sealed() {
     let place = bag.put(reader.into());
     let package = Package::new(serde_json::json!({ "pipe": place }), bag);
     assert_eq!(package.state()["pipe"], 0);
-    drop(package.copy(place).unwrap());
     let (state, mut bag, _) = package.open();
     let place: Place = serde_json::from_value(state["pipe"].clone()).unwrap();
     std::fs::File::from(OwnedFd::from(writer))
@@ -96,7 +95,9 @@ fn what_is_no_program_of_ours_is_refused_before_it_is_started() {
 fn what_does_not_answer_is_refused_with_what_it_said() {
     let refused = |path: &str| {
         let program = Program::open(std::path::Path::new(path)).unwrap();
-        rehearse(&program, &Value::Null).unwrap_err().to_string()
+        rehearse(&program, &[], &Value::Null)
+            .unwrap_err()
+            .to_string()
     };
     assert_eq!(refused("/bin/false"), "it ended with exit status: 1");
     assert_eq!(
