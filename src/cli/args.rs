@@ -107,6 +107,8 @@ pub(crate) enum Command {
     Stop(Stop),
     /// Make the running supervisor this version of slug; nothing is interrupted
     Upgrade,
+    /// Answer every request with a page while you work on the app
+    Maintenance(super::maintenance::Maintenance),
     /// Show what is in a slug
     Inspect(Inspect),
     /// Check slugs and ledgers against their digests

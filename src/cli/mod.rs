@@ -24,6 +24,7 @@ mod gc;
 mod inspect;
 mod log_options;
 mod logs;
+mod maintenance;
 mod plan;
 mod point_in_time;
 mod release;
@@ -84,6 +85,7 @@ fn run(settings: &Settings, command: &Command) -> Result<u8, Failure> {
         Command::Exec(typed) => exec::run(settings, typed),
         Command::Stop(typed) => control::stop(settings, typed),
         Command::Upgrade => upgrade::run(settings),
+        Command::Maintenance(typed) => maintenance::run(settings, typed),
         Command::Inspect(typed) => inspect::run(settings, typed),
         Command::Verify(typed) => verify::run(settings, typed),
         Command::Gc(typed) => gc::run(settings, typed),

@@ -220,6 +220,10 @@ impl Front for RouterFront {
         self.0.when_idle(target, then);
     }
 
+    fn maintenance(&self, page: Option<String>) {
+        self.0.maintenance(page);
+    }
+
     fn cut(&self, target: u64) {
         self.0.cut(target);
     }

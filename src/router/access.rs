@@ -8,77 +8,14 @@ use std::time::Duration;
 use std::time::Instant;
 
 use hyper::Method;
-use hyper::StatusCode;
 use tokio::sync::Notify;
+
+use super::code::Code;
 
 /// How long lines are gathered before they are handed over.
 const GATHER: Duration = Duration::from_millis(10);
 /// A path of a longer length is cut in the line, in bytes.
 const PATH_BYTES_MAX: usize = 2048;
-
-/// What went wrong with a request (Heroku's error codes).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Code {
-    /// Too many requests wait for a target.
-    H11,
-    /// No first byte of an answer in time.
-    H12,
-    /// The connection was closed without an answer.
-    H13,
-    /// No process that could answer.
-    H14,
-    /// An answer, or an upgraded connection, stood still too long.
-    H15,
-    /// The answer is not HTTP.
-    H17,
-    /// The connection was closed within the answer.
-    H18,
-    /// The connection could not be made in time.
-    H19,
-    /// The connection was refused.
-    H21,
-    /// It was still in flight when its target's time was over.
-    H24,
-    /// The request is none that may be passed on.
-    H26,
-    /// The client went away before the answer's end.
-    H27,
-    /// The router itself failed.
-    H99,
-}
-
-impl Code {
-    pub(super) fn description(self) -> &'static str {
-        match self {
-            Self::H11 => "Backlog too deep",
-            Self::H12 => "Request timeout",
-            Self::H13 => "Connection closed without response",
-            Self::H14 => "No web processes running",
-            Self::H15 => "Idle connection",
-            Self::H17 => "Poorly formatted HTTP response",
-            Self::H18 => "Server request interrupted",
-            Self::H19 => "Backend connection timeout",
-            Self::H21 => "Backend connection refused",
-            Self::H24 => "Forced close",
-            Self::H26 => "Request error",
-            Self::H27 => "Client request interrupted",
-            Self::H99 => "Platform error",
-        }
-    }
-}
-
-impl Code {
-    /// What a client is told that gets no answer of the app (RFC 9110, 15.6).
-    pub(super) fn status(self) -> StatusCode {
-        match self {
-            Self::H12 | Self::H15 | Self::H19 | Self::H24 => StatusCode::GATEWAY_TIMEOUT,
-            Self::H13 | Self::H17 | Self::H18 => StatusCode::BAD_GATEWAY,
-            Self::H26 | Self::H27 => StatusCode::BAD_REQUEST,
-            Self::H11 | Self::H14 | Self::H21 => StatusCode::SERVICE_UNAVAILABLE,
-            Self::H99 => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-}
 
 /// What is known of a request when it ends.
 #[derive(Debug)]
@@ -128,8 +65,9 @@ fn quote(text: &str, line: &mut String) {
     for character in text[..end].chars() {
         match character {
             '"' | '\\' => line.extend(['\\', character]),
-            character if character.is_control() => line.push('?'),
-            character => line.push(character),
+            ' '..='~' => line.push(character),
+            // Control characters, and letters that a terminal shows as something else.
+            character => line.extend(character.escape_unicode()),
         }
     }
     if end < text.len() {
@@ -207,7 +145,7 @@ mod tests {
             code: Some(Code::H27),
         };
         let line = entry.line();
-        let start = "at=error code=H27 desc=\"Client request interrupted\" method=GET path=\"/a\\\" code=H99 ??x\" host=\"h\\\\\" request_id=i fwd=\"\" process=web.1 release=v3 connect=0ms service=";
+        let start = "at=error code=H27 desc=\"Client request interrupted\" method=GET path=\"/a\\\" code=H99 \\u{a}\\u{85}x\" host=\"h\\\\\" request_id=i fwd=\"\" process=web.1 release=v3 connect=0ms service=";
         assert!(line.starts_with(start), "{line}");
         assert!(line.ends_with("status=200 bytes=5 protocol=http\n"));
     }

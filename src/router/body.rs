@@ -1,12 +1,13 @@
 //! Bodies on their way through: never gathered, each byte passed on when there
 //! is room for it. They tell how far a request has come, and end it.
 
+use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU8;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::task::Context;
@@ -22,27 +23,45 @@ use hyper::body::Frame;
 use hyper::body::Incoming;
 use hyper::body::SizeHint;
 use hyper::client::conn::http1::SendRequest;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
-use super::access::Code;
+use super::code::Code;
 use super::pool::Pool;
 use super::table::Lane;
 use super::ticket::Ticket;
 
 /// An answer that stands still for so long is broken off (Heroku's H15).
-const STILL_MAX: Duration = Duration::from_secs(55);
+pub const STILL_MAX: Duration = Duration::from_secs(55);
 
 /// A client's body, on its way to the app.
 pub(super) struct Upload {
     /// None: there never was a body.
     inner: Option<Incoming>,
     progress: Arc<Progress>,
+    /// While the client waits for `100 Continue`: until the app says so, or has said nothing for long enough.
+    gate: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 /// How an upload gets on; seen from outside.
 pub(super) struct Progress {
     begun: Instant,
     last_ms: AtomicU64,
-    has_failed: AtomicBool,
+    turn: AtomicU8,
+}
+
+/// Whose turn it is in an upload, or who spoiled it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Turn {
+    /// The app's: it has all, or reads no more for now.
+    App,
+    /// The client's: the app waits for it.
+    Client,
+    /// Nobody's: the client sent what is no body.
+    Bad,
+    /// Nobody's: the client is gone.
+    Gone,
 }
 
 impl Upload {
@@ -50,11 +69,12 @@ impl Upload {
         let progress = Progress {
             begun: Instant::now(),
             last_ms: AtomicU64::new(0),
-            has_failed: AtomicBool::new(false),
+            turn: AtomicU8::new(Turn::App as u8),
         };
         Self {
             inner: Some(inner),
             progress: Arc::new(progress),
+            gate: None,
         }
     }
 
@@ -63,28 +83,38 @@ impl Upload {
         Self {
             inner: None,
             progress: of.progress(),
+            gate: None,
         }
     }
 
     pub(super) fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
     }
+
+    /// Is not sent before the app wants it, or has been silent for so long.
+    pub(super) fn wait_until(&mut self, wanted: Arc<Notify>, at_most: Duration) {
+        self.gate = Some(Box::pin(async move {
+            let _ = timeout(at_most, wanted.notified()).await; // silence is consent
+        }));
+    }
 }
 
 impl Progress {
-    /// When the last byte was passed on, or the request began.
+    /// When the last byte was passed on, the turn changed, or the request began.
     pub(super) fn last(&self) -> Instant {
         self.begun + Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
     }
 
-    /// The client's side broke: what follows is not the app's fault.
-    pub(super) fn has_failed(&self) -> bool {
-        self.has_failed.load(Ordering::Relaxed)
+    pub(super) fn turn(&self) -> Turn {
+        let turn = self.turn.load(Ordering::Relaxed);
+        let mut all = [Turn::Client, Turn::Bad, Turn::Gone].into_iter();
+        all.find(|other| *other as u8 == turn).unwrap_or(Turn::App)
     }
 
-    fn step(&self) {
+    fn step(&self, turn: Turn) {
         let passed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_ms.store(passed, Ordering::Relaxed);
+        self.turn.store(turn as u8, Ordering::Relaxed);
     }
 }
 
@@ -96,13 +126,18 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(gate) = &mut self.gate {
+            ready!(gate.as_mut().poll(cx));
+            self.gate = None;
+        }
         let Some(inner) = &mut self.inner else {
             return Poll::Ready(None);
         };
         let polled = Pin::new(inner).poll_frame(cx);
         match &polled {
-            Poll::Ready(Some(Err(_))) => self.progress.has_failed.store(true, Ordering::Relaxed),
-            Poll::Ready(_) => self.progress.step(),
+            Poll::Ready(Some(Err(error))) => self.progress.step(spoiler(error)),
+            Poll::Ready(_) => self.progress.step(Turn::App),
+            Poll::Pending if self.progress.turn() == Turn::App => self.progress.step(Turn::Client),
             Poll::Pending => {}
         }
         polled
@@ -117,6 +152,20 @@ impl Body for Upload {
             .as_ref()
             .map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
     }
+}
+
+/// A body that ends early is a client's that went away; one that cannot be read is bad.
+fn spoiler(error: &hyper::Error) -> Turn {
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<io::Error>());
+    let is_bad = cause.is_some_and(|cause| {
+        matches!(
+            cause.kind(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+        )
+    });
+    if is_bad { Turn::Bad } else { Turn::Gone }
 }
 
 /// What a client gets: an answer of the app, or a few words of the router's own.

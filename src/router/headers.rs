@@ -4,7 +4,9 @@
 use std::net::IpAddr;
 
 use hyper::HeaderMap;
+use hyper::Method;
 use hyper::Request;
+use hyper::StatusCode;
 use hyper::Uri;
 use hyper::Version;
 use hyper::header;
@@ -17,7 +19,15 @@ pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarde
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What the screen puts in the place of a request that it refused, with the status to answer. No client can send it.
+pub(super) const REFUSED: HeaderName = HeaderName::from_static("slug-refused");
+/// What a client may ask that asked for what is refused: others are passed on too.
+pub(super) const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+/// This hop, as `Via` names it (RFC 9110, 7.6.3).
+const VIA: &str = "1.1 slug";
 
 /// Never passed on (RFC 9110, 7.6.1), whether `Connection` names them or not. `Trailer` is: it is about the message.
 const HOP_BY_HOP: [HeaderName; 5] = [
@@ -56,33 +66,75 @@ impl Peer {
     }
 }
 
-/// Why a request is not passed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// A method that is for proxies of another kind.
-    Connect,
-    /// No `Host`, or several.
-    Host,
+/// Why a request is not passed on, though its framing is sound: the status that says it.
+///
+/// `Host` must be there once and be a host; a target must be a path, or a whole URL, or `*` for `OPTIONS`
+/// (RFC 9112, 3.2); `CONNECT` is for proxies of another kind, and `TRACE` would show a client what the router added.
+pub(super) fn check<B>(request: &Request<B>) -> Result<(), StatusCode> {
+    if let Some(status) = request.headers().get(&REFUSED) {
+        let status = StatusCode::from_bytes(status.as_bytes());
+        return Err(status.unwrap_or(StatusCode::BAD_REQUEST));
+    }
+    if [Method::CONNECT, Method::TRACE].contains(request.method()) {
+        return Err(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let names_host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => is_host(host.as_bytes()),
+        (None, None) => request.version() < Version::HTTP_11,
+        _ => false,
+    };
+    let uri = request.uri();
+    let is_target = match (uri.scheme_str(), uri.authority()) {
+        (None, None) => uri.path().starts_with('/') || is_asterisk(request),
+        (Some("http" | "https"), Some(authority)) => is_host(authority.as_str().as_bytes()),
+        _ => false,
+    };
+    if names_host && is_target {
+        Ok(())
+    } else {
+        Err(StatusCode::BAD_REQUEST)
+    }
 }
 
-/// Is it a request that may be passed on? (Framing was looked at before: `screen`.)
-pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refused> {
-    if request.method() == hyper::Method::CONNECT {
-        return Err(Refused::Connect);
-    }
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
-        return Err(Refused::Host);
-    }
-    Ok(())
+fn is_asterisk<B>(request: &Request<B>) -> bool {
+    request.method() == Method::OPTIONS && request.uri().path() == "*"
 }
 
-/// The protocol that a client asks to change to, if it does.
+/// A name or an address, and perhaps a port; no user, no list, no path (RFC 9110, 7.2). May be empty.
+fn is_host(host: &[u8]) -> bool {
+    let is_mark = |byte: &u8| b"-._~%!$&'()*+;=:[]".contains(byte);
+    host.iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || is_mark(byte))
+}
+
+/// Does a line of `Upgrade` name a protocol that a router may pass on? `h2c` is between two neighbours.
+pub(super) fn asks_protocol(value: &[u8]) -> bool {
+    protocols(value).next().is_some()
+}
+
+fn protocols(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let all = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    all.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"h2c"))
+}
+
+/// Whether the screen stopped looking after this request's head: it may be the last of its connection.
+pub(super) fn ends_screening(headers: &HeaderMap) -> bool {
+    let mut asked = headers.get_all(header::UPGRADE).iter();
+    asked.any(|value| asks_protocol(value.as_bytes()))
+}
+
+/// The protocols that a client asks to change to, if it does.
 pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut connection = headers.get_all(header::CONNECTION).iter();
     let is_asked =
         connection.any(|value| tokens(value).any(|token| token.eq_ignore_ascii_case("upgrade")));
-    headers.get(header::UPGRADE).filter(|_| is_asked).cloned()
+    let lines = headers.get_all(header::UPGRADE).iter();
+    let names: Vec<&[u8]> = lines
+        .flat_map(|value| protocols(value.as_bytes()))
+        .collect();
+    let protocols = HeaderValue::from_bytes(&names.join(&b", "[..])).ok();
+    protocols.filter(|protocols| is_asked && !protocols.is_empty())
 }
 
 /// Does the app change to a websocket?
@@ -91,14 +143,28 @@ pub(super) fn is_websocket(answer: &HeaderMap) -> bool {
     protocol.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
+/// Does the client wait for `100 Continue` before it sends its body?
+pub(super) fn expects_continue<B>(request: &Request<B>) -> bool {
+    let expected = request.headers().get(header::EXPECT);
+    request.version() >= Version::HTTP_11
+        && expected
+            .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// What the router adds to a request.
+pub(super) struct Origin<'a> {
+    pub(super) peer: Peer,
+    pub(super) trusted: &'a [TrustedProxy],
+    /// When the head had come, in milliseconds since 1970.
+    pub(super) at_ms: i64,
+    pub(super) new_id: fn() -> String,
+}
+
 /// Makes a client's request one for the app.
-pub(super) fn pass_on<B>(
-    request: &mut Request<B>,
-    peer: Peer,
-    trusted: &[TrustedProxy],
-    new_id: impl FnOnce() -> String,
-) {
+pub(super) fn pass_on<B>(request: &mut Request<B>, origin: &Origin<'_>) {
     let upgrade = upgrade(request.headers());
+    let takes_trailers = takes_trailers(request.headers());
+    let is_old = request.version() < Version::HTTP_11;
     to_origin_form(request);
     let headers = request.headers_mut();
     // HTTP/1.0 has no `Host`; the app is asked by HTTP/1.1, which must have one.
@@ -106,27 +172,71 @@ pub(super) fn pass_on<B>(
         Some(HeaderValue::from_static("localhost"))
     });
     remove_hop_by_hop(headers);
-    // The router asks for the body itself, which makes hyper answer `100 Continue`.
-    headers.remove(header::EXPECT);
-    if let Some(protocol) = upgrade {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, protocol);
+    if is_old {
+        headers.remove(header::EXPECT);
     }
-    say_origin(headers, peer, trusted);
+    match upgrade {
+        Some(protocol) => {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::UPGRADE, protocol);
+        }
+        None if takes_trailers => {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        None => {}
+    }
+    say_origin(headers, origin);
+    add(headers, header::VIA, VIA);
     if !headers.get(&REQUEST_ID).is_some_and(is_request_id) {
-        let id = HeaderValue::try_from(new_id()).unwrap_or(HeaderValue::from_static("none"));
+        let id = (origin.new_id)();
+        let id = HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("none"));
         headers.insert(REQUEST_ID, id);
     }
     *request.version_mut() = Version::HTTP_11;
 }
 
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let mut te = headers.get_all(header::TE).iter();
+    te.any(|value| tokens(value).any(|token| token.eq_ignore_ascii_case("trailers")))
+}
+
+/// Why an answer is not passed on: its framing can be read in two ways (RFC 9112, 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ambiguous;
+
+/// Is an answer one whose end is known for sure?
+pub(super) fn check_answer(status: StatusCode, headers: &HeaderMap) -> Result<(), Ambiguous> {
+    let count = |name: HeaderName| headers.get_all(name).iter().count();
+    let (lengths, codings) = (
+        count(header::CONTENT_LENGTH),
+        count(header::TRANSFER_ENCODING),
+    );
+    let coding = headers.get(header::TRANSFER_ENCODING);
+    let is_chunked = coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let length = headers.get(header::CONTENT_LENGTH);
+    let is_number = length.is_none_or(|length| {
+        !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
+    });
+    let is_sound = lengths + codings <= 1 && is_chunked && is_number;
+    let has_no_body = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+    if is_sound || (has_no_body && lengths <= 1 && codings <= 1) {
+        Ok(())
+    } else {
+        Err(Ambiguous)
+    }
+}
+
 /// Makes the app's answer one for a client.
-pub(super) fn pass_back(headers: &mut HeaderMap, is_upgraded: bool) {
+pub(super) fn pass_back(headers: &mut HeaderMap, status: StatusCode) {
     let protocol = headers
         .get(header::UPGRADE)
-        .filter(|_| is_upgraded)
+        .filter(|_| status == StatusCode::SWITCHING_PROTOCOLS)
         .cloned();
     remove_hop_by_hop(headers);
+    if status == StatusCode::NO_CONTENT || status == StatusCode::SWITCHING_PROTOCOLS {
+        headers.remove(header::CONTENT_LENGTH); // RFC 9110, 8.6: none may be there
+    }
     if let Some(protocol) = protocol {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, protocol);
@@ -164,24 +274,35 @@ fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
 }
 
 /// `X-Forwarded-*` and `Forwarded`: of a trusted peer they are kept, with the peer itself added; of others, replaced.
-fn say_origin(headers: &mut HeaderMap, peer: Peer, trusted: &[TrustedProxy]) {
-    if !peer.is_trusted(trusted) {
-        for name in [
-            &FORWARDED_FOR,
-            &FORWARDED_PROTO,
-            &FORWARDED_HOST,
-            &FORWARDED_PORT,
-            &header::FORWARDED,
-        ] {
-            headers.remove(name);
+/// With `_` for `-` they would be the same to CGI and WSGI.
+fn say_origin(headers: &mut HeaderMap, origin: &Origin<'_>) {
+    let is_trusted = origin.peer.is_trusted(origin.trusted);
+    let is_claim = |name: &HeaderName| {
+        let is_odd = name.as_str().contains('_');
+        if is_trusted && !is_odd {
+            return false;
         }
+        let plain = name.as_str().replace('_', "-");
+        let is_one_of = |names: &[HeaderName]| names.iter().any(|other| *other == *plain);
+        plain.starts_with("x-forwarded-")
+            || is_one_of(&[header::FORWARDED, REAL_IP, REQUEST_START])
+            || (is_odd && is_one_of(&[REQUEST_ID, header::HOST]))
+    };
+    let claims: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_claim(name))
+        .cloned()
+        .collect();
+    for name in claims {
+        headers.remove(name);
     }
+    set_if_missing(headers, REQUEST_START, || Some(origin.at_ms.into()));
     let host = headers.get(header::HOST).cloned();
     set_if_missing(headers, FORWARDED_PROTO, || {
         Some(HeaderValue::from_static("http"))
     });
     set_if_missing(headers, FORWARDED_HOST, || host.clone());
-    let Peer::Tcp { address, port } = peer else {
+    let Peer::Tcp { address, port } = origin.peer else {
         return;
     };
     let address = address.to_canonical();
@@ -242,139 +363,4 @@ fn is_request_id(value: &HeaderValue) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const STRANGER: Peer = Peer::Tcp {
-        address: IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 7)),
-        port: 80,
-    };
-    const LOOPBACK: Peer = Peer::Tcp {
-        address: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-        port: 8080,
-    };
-
-    fn check(peer: Peer, uri: &str, lines: &[(&str, &str)]) -> Vec<String> {
-        let mut request = Request::builder().uri(uri);
-        for (name, value) in lines {
-            request = request.header(*name, *value);
-        }
-        let mut request = request.body(()).unwrap();
-        pass_on(&mut request, peer, &[], || "new".to_owned());
-        let headers = request.headers().iter();
-        let mut passed: Vec<String> = headers
-            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-            .collect();
-        passed.sort();
-        passed.insert(0, request.uri().to_string());
-        passed
-    }
-
-    #[test]
-    fn what_a_stranger_says_of_its_origin_is_replaced() {
-        let lines = [
-            ("host", "a"),
-            ("x-forwarded-for", "1.1.1.1"),
-            ("x-forwarded-proto", "https"),
-            ("forwarded", "for=x"),
-        ];
-        let expected = [
-            "/",
-            "forwarded: for=203.0.113.7;host=\"a\";proto=http",
-            "host: a",
-            "x-forwarded-for: 203.0.113.7",
-            "x-forwarded-host: a",
-            "x-forwarded-port: 80",
-            "x-forwarded-proto: http",
-            "x-request-id: new",
-        ];
-        assert_eq!(check(STRANGER, "/", &lines), expected);
-    }
-
-    #[test]
-    fn what_a_proxy_on_this_machine_says_is_kept_and_its_own_address_added() {
-        let id = "0123456789abcdef0123";
-        let lines = [
-            ("host", "a"),
-            ("x-forwarded-for", "1.1.1.1"),
-            ("x-forwarded-for", "2.2.2.2"),
-            ("x-forwarded-proto", "https"),
-            ("x-request-id", id),
-        ];
-        let passed = check(LOOPBACK, "/", &lines);
-        assert!(
-            passed.contains(&"x-forwarded-for: 1.1.1.1, 2.2.2.2, 127.0.0.1".to_owned()),
-            "{passed:?}"
-        );
-        assert!(passed.contains(&"x-forwarded-proto: https".to_owned()));
-        assert!(passed.contains(&format!("x-request-id: {id}")));
-        let over_unix = check(
-            Peer::Unix,
-            "/",
-            &[("host", "a"), ("x-forwarded-for", "1.1.1.1")],
-        );
-        assert!(over_unix.contains(&"x-forwarded-for: 1.1.1.1".to_owned()));
-    }
-
-    #[test]
-    fn what_is_for_one_hop_is_not_passed_on_and_nothing_else_can_be_made_so() {
-        let lines = [
-            ("host", "a"),
-            ("connection", "close, x-mine, host, cookie, x-forwarded-for"),
-            ("keep-alive", "1"),
-            ("te", "trailers"),
-            ("x-mine", "1"),
-            ("cookie", "c"),
-            ("expect", "100-continue"),
-            ("upgrade", "h2c"),
-        ];
-        let passed = check(LOOPBACK, "/", &lines);
-        let names: Vec<&str> = passed[1..]
-            .iter()
-            .filter_map(|line| line.split(':').next())
-            .collect();
-        let expected = [
-            "cookie",
-            "forwarded",
-            "host",
-            "x-forwarded-for",
-            "x-forwarded-host",
-            "x-forwarded-port",
-            "x-forwarded-proto",
-            "x-request-id",
-        ];
-        assert_eq!(names, expected);
-    }
-
-    #[test]
-    fn an_upgrade_is_passed_on_and_an_absolute_form_is_not() {
-        let passed = check(
-            LOOPBACK,
-            "http://b/x?y",
-            &[
-                ("host", "a"),
-                ("connection", "keep-alive, Upgrade"),
-                ("upgrade", "websocket"),
-            ],
-        );
-        assert_eq!(passed[0], "/x?y");
-        for line in ["connection: upgrade", "upgrade: websocket", "host: b"] {
-            assert!(passed.contains(&line.to_owned()), "{passed:?}");
-        }
-    }
-
-    #[test]
-    fn a_request_without_a_host_or_for_a_tunnel_is_refused() {
-        let request = |method: &str, hosts: usize| {
-            let request = Request::builder().method(method).uri("/");
-            (0..hosts)
-                .fold(request, |request, _| request.header("host", "a"))
-                .body(())
-                .unwrap()
-        };
-        assert_eq!(super::check(&request("GET", 1)), Ok(()));
-        assert_eq!(super::check(&request("GET", 0)), Err(Refused::Host));
-        assert_eq!(super::check(&request("GET", 2)), Err(Refused::Host));
-        assert_eq!(super::check(&request("CONNECT", 1)), Err(Refused::Connect));
-    }
-}
+mod tests;

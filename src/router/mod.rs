@@ -2,14 +2,18 @@
 //! its own (`process`), one single-threaded runtime a core. Gets its routes handed
 //! in; knows no release and no process of the app.
 //!
-//! A request: `serve` takes its connection, `screen` looks at its bytes, `headers`
-//! makes it one for the app, `proxy` finds a target in the `table` and a
-//! connection in the `pool`, `body` passes bytes both ways, `access` writes its line.
+//! A request: `serve` takes its connection, `screen` looks at its bytes (`framing`
+//! says what they are), `headers` makes it one for the app, `proxy` finds a target
+//! in the `table` and a connection in the `pool`, `body` passes bytes both ways,
+//! `tunnel` those of an upgraded connection (`frames` knows a websocket's), `ticket`
+//! keeps what `access` writes into its line, with a `code` where something failed.
 
 mod access;
 mod address;
 mod body;
+mod code;
 mod frames;
+mod framing;
 mod headers;
 mod listen;
 mod pool;
@@ -43,10 +47,15 @@ use proxy::Thread;
 use table::Table;
 
 pub use address::{BadListen, BadTrustedProxy, Listen, TrustedProxy};
+pub use body::STILL_MAX;
+pub use code::codes;
+pub use framing::{HEAD_BYTES_MAX, HEADERS_MAX, LINE_BYTES_MAX};
 pub use listen::Listener;
 pub use process::{PROCESS, ProcessOptions, RouterProcess, process_main};
-pub use proxy::{FIRST_BYTE_MAX, HELD_REQUESTS_MAX, HOLD_MAX};
+pub use proxy::{EXPECT_MAX, FIRST_BYTE_MAX, HELD_REQUESTS_MAX, HOLD_MAX};
+pub use screen::{CLIENT_STILL_MAX, HEAD_MAX, LINGER_MAX};
 pub use table::{Target, Then};
+pub use ticket::RETRY_AFTER_S;
 pub use tunnel::{CLOSE_MAX, CLOSE_REPLY_MAX};
 
 /// What the router is given.
@@ -161,6 +170,11 @@ impl Router {
     /// Calls `then` once no request is in flight at that target, which is no longer in the table.
     pub fn when_idle(&self, target: u64, then: Then) {
         self.table.when_idle(target, then);
+    }
+
+    /// With a page: every request is answered by it and a 503 (H80). Without: they go to targets again.
+    pub fn maintenance(&self, page: Option<String>) {
+        self.table.maintain(page.map(Into::into));
     }
 
     /// Ends what is in flight at a target that is no longer in the table: websockets by a close frame, other upgraded

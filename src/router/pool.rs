@@ -20,8 +20,8 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::access::Code;
 use super::body::Upload;
+use super::code::Code;
 use super::table::Lane;
 
 /// An idle connection is used no later than this: gunicorn closes its own after 2 s, and a request that
@@ -102,7 +102,7 @@ pub(super) async fn connect(lane: &Lane) -> Result<SendRequest<Upload>, Code> {
         .map_err(|error| code_of(&error))?;
     // Fails only on a socket that is dead, which the request will find out.
     let _ = stream.set_nodelay(true);
-    let (sender, connection) = http1::handshake(TokioIo::new(Prompt(stream)))
+    let (sender, connection) = http1::handshake(TokioIo::new(Prompt::new(stream)))
         .await
         .map_err(|_| Code::H21)?;
     tokio::task::spawn_local(async move {
@@ -123,7 +123,13 @@ fn code_of(error: &io::Error) -> Code {
 /// A connection to an app, whose packets are acknowledged at once. An app that writes head and body apiece
 /// without `TCP_NODELAY` (Python's `http.server`, Ruby's) would hold the body back until the head is
 /// acknowledged, which the kernel puts off by 40 ms on a connection that has been used before.
-struct Prompt(TcpStream);
+///
+/// An app that answers early and closes (413) makes a write fail while its answer waits to be read: then the rest of the
+/// request goes nowhere, and reading tells what there is to tell.
+struct Prompt {
+    stream: TcpStream,
+    is_deaf: bool,
+}
 
 impl AsyncRead for Prompt {
     fn poll_read(
@@ -131,14 +137,35 @@ impl AsyncRead for Prompt {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
 impl Prompt {
+    fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            is_deaf: false,
+        }
+    }
+
+    fn or_deaf(&mut self, written: Poll<io::Result<usize>>, all: usize) -> Poll<io::Result<usize>> {
+        let is_refused = |error: &io::Error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+            )
+        };
+        if matches!(&written, Poll::Ready(Err(error)) if is_refused(error)) {
+            self.is_deaf = true;
+            return Poll::Ready(Ok(all));
+        }
+        written
+    }
+
     /// The kernel forgets it after a while: it is said again with each request. Fails only on a dead socket.
     fn acknowledge_at_once(&self) {
-        let _ = rustix::net::sockopt::set_tcp_quickack(&self.0, true);
+        let _ = rustix::net::sockopt::set_tcp_quickack(&self.stream, true);
     }
 }
 
@@ -148,17 +175,20 @@ impl AsyncWrite for Prompt {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.0).poll_write(cx, bytes);
+        if self.is_deaf {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.acknowledge_at_once();
-        written
+        self.or_deaf(written, bytes.len())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -166,12 +196,16 @@ impl AsyncWrite for Prompt {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.0).poll_write_vectored(cx, parts);
+        let all = parts.iter().map(|part| part.len()).sum();
+        if self.is_deaf {
+            return Poll::Ready(Ok(all));
+        }
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
         self.acknowledge_at_once();
-        written
+        self.or_deaf(written, all)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 }

@@ -83,6 +83,8 @@ struct State {
     /// The last table, and its number.
     table: Option<(Vec<Target>, bool)>,
     number: u64,
+    /// There is maintenance.
+    page: Option<String>,
     waiting: HashMap<u64, Then>,
     is_closing: bool,
     /// Another program of the supervisor's process is to go on with it.
@@ -170,6 +172,13 @@ impl RouterProcess {
     pub fn cut(&self, target: u64) {
         let _sending = lock(&self.0.sending);
         self.0.tell_all(&Order::Cut { target });
+    }
+
+    /// With a page: every request is answered by it and a 503 (H80). Without: they go to targets again.
+    pub fn maintenance(&self, page: Option<String>) {
+        let _sending = lock(&self.0.sending);
+        lock(&self.0.state).page.clone_from(&page);
+        self.0.tell_all(&Order::Maintain { page });
     }
 
     /// Takes no new connection; idle ones are closed, the others end after their request.
@@ -301,10 +310,14 @@ fn launch(shared: &Arc<Shared>) -> Result<(), RouterError> {
         return Ok(());
     }
     let (helper, channel) = spawn(&shared.options)?;
-    let table = {
+    let (table, page) = {
         let state = lock(&shared.state);
-        state.table.clone().map(|table| (state.number, table))
+        let table = state.table.clone().map(|table| (state.number, table));
+        (table, state.page.clone())
     };
+    if page.is_some() {
+        message::tell(channel.as_fd(), &Order::Maintain { page }, &[])?;
+    }
     if let Some((number, (targets, hold))) = table {
         let order = Order::Route {
             number,

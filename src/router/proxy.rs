@@ -17,25 +17,31 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::header;
 use hyper::header::HeaderValue;
 use hyper::upgrade::OnUpgrade;
+use tokio::sync::Notify;
 use tokio::sync::watch;
 
-use super::access::Code;
 use super::access::Journal;
 use super::address::TrustedProxy;
 use super::body::Answer;
 use super::body::Progress;
 use super::body::Stream;
+use super::body::Turn;
 use super::body::Upload;
+use super::code::Code;
 use super::headers;
+use super::headers::Origin;
 use super::headers::Peer;
 use super::pool;
 use super::pool::Pool;
+use super::screen::CLIENT_STILL_MAX;
 use super::table::InFlight;
 use super::table::Lane;
 use super::table::Routes;
 use super::table::Table;
 use super::ticket::Ticket;
 use super::tunnel;
+use crate::sys::clock::Timestamp;
+use crate::sys::fs::random_hex;
 
 /// How long a request may wait for a target.
 pub const HOLD_MAX: Duration = Duration::from_secs(30);
@@ -43,6 +49,8 @@ pub const HOLD_MAX: Duration = Duration::from_secs(30);
 pub const HELD_REQUESTS_MAX: usize = 1024;
 /// How long an app may take to its answer's head, from the last byte of the request that was passed on (Heroku's H12).
 pub const FIRST_BYTE_MAX: Duration = Duration::from_secs(30);
+/// How long a client that expects `100 Continue` waits for the app's, before it gets the router's.
+pub const EXPECT_MAX: Duration = Duration::from_secs(1);
 /// How soon a target that refused a connection is tried again.
 const RETRY: Duration = Duration::from_millis(50);
 /// How many connections may end before a byte of the same request was written.
@@ -73,27 +81,36 @@ impl Thread {
         peer: Peer,
         mut request: Request<Incoming>,
     ) -> Response<Answer> {
-        let asks_upgrade = request.headers().contains_key(header::UPGRADE);
+        let ends_screening = headers::ends_screening(request.headers());
         let checked = headers::check(&request);
         let theirs = headers::upgrade(request.headers()).map(|_| hyper::upgrade::on(&mut request));
-        headers::pass_on(
-            &mut request,
+        let origin = Origin {
             peer,
-            &self.trusted,
-            crate::sys::fs::random_hex,
-        );
+            trusted: &self.trusted,
+            at_ms: Timestamp::now().unix_us() / 1000,
+            new_id: random_hex,
+        };
+        headers::pass_on(&mut request, &origin);
         let mut ticket = Ticket::new(&request, &self.journal);
-        if checked.is_err() {
-            return ticket.fail(StatusCode::BAD_REQUEST, Code::H26);
+        if let Err(status) = checked {
+            let is_slow = status == StatusCode::REQUEST_TIMEOUT;
+            return ticket.fail(status, if is_slow { Code::H28 } else { Code::H26 });
         }
-        let request = request.map(Upload::new);
+        let request = upload(request);
         let progress = request.body().progress();
         match self.forward(request, &progress, &mut ticket).await {
-            Err(_) if progress.has_failed() => ticket.fail(StatusCode::BAD_REQUEST, Code::H26),
+            Err(_) if progress.turn() == Turn::Bad => {
+                ticket.fail(StatusCode::BAD_REQUEST, Code::H26)
+            }
+            Err(_) if progress.turn() == Turn::Gone => ticket.fail(Code::H27.status(), Code::H27),
+            Err(Code::H80) => {
+                let page = self.routes.borrow().page.clone();
+                ticket.maintain(page.unwrap_or_default())
+            }
             Err(code) => ticket.fail(code.status(), code),
             Ok((response, connection)) => {
                 let mut response = self.answer(response, connection, theirs, ticket);
-                if asks_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                if ends_screening && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                     // The screen does not know where the next request of this connection begins.
                     response
                         .headers_mut()
@@ -144,7 +161,8 @@ impl Thread {
                 }
                 Err(Attempt::Unsent(_)) => return Err(Code::H13),
                 Err(Attempt::Lost(code)) => {
-                    let spare = spare.filter(|_| code == Code::H13 && !progress.has_failed());
+                    let is_theirs = matches!(progress.turn(), Turn::Bad | Turn::Gone);
+                    let spare = spare.filter(|_| code == Code::H13 && !is_theirs);
                     (request, may_reuse) = (spare.ok_or(code)?, false);
                 }
             }
@@ -158,9 +176,13 @@ impl Thread {
         theirs: Option<OnUpgrade>,
         mut ticket: Ticket,
     ) -> Response<Answer> {
-        let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        ticket.answered(response.status());
-        headers::pass_back(response.headers_mut(), is_upgraded);
+        let status = response.status();
+        let is_upgraded = status == StatusCode::SWITCHING_PROTOCOLS;
+        if headers::check_answer(status, response.headers()).is_err() {
+            return ticket.fail(Code::H25.status(), Code::H25);
+        }
+        ticket.answered(status);
+        headers::pass_back(response.headers_mut(), status);
         match (is_upgraded, theirs) {
             (true, Some(theirs)) => {
                 let ours = hyper::upgrade::on(&mut response);
@@ -168,7 +190,7 @@ impl Thread {
                 tokio::task::spawn_local(tunnel::relay(theirs, ours, is_websocket, ticket));
                 response.map(|_| Answer::empty())
             }
-            (true, None) => ticket.fail(StatusCode::BAD_GATEWAY, Code::H17), // nobody asked for another protocol
+            (true, None) => ticket.fail(Code::H17.status(), Code::H17), // nobody asked for another protocol
             (false, _) => response.map(|inner| {
                 let (connection, pool) = (Some(connection), Rc::clone(&self.pool));
                 Answer::Stream(Box::new(Stream {
@@ -183,6 +205,27 @@ impl Thread {
     }
 }
 
+/// With its body as one that is passed on. The app is asked whether it wants it where the client asks.
+fn upload(mut request: Request<Incoming>) -> Request<Upload> {
+    let expects = headers::expects_continue(&request);
+    if expects && request.body().is_end_stream() {
+        request.headers_mut().remove(header::EXPECT);
+        return request.map(Upload::new);
+    }
+    let mut request = request.map(Upload::new);
+    if expects {
+        let wanted = Arc::new(Notify::new());
+        let told = Arc::clone(&wanted);
+        request.body_mut().wait_until(wanted, EXPECT_MAX);
+        hyper::ext::on_informational(&mut request, move |answer| {
+            if answer.status() == StatusCode::CONTINUE {
+                told.notify_one();
+            }
+        });
+    }
+    request
+}
+
 /// Sends it, and waits for the head of the answer.
 async fn send(
     connection: &mut SendRequest<Upload>,
@@ -192,21 +235,29 @@ async fn send(
 ) -> Result<Response<Incoming>, Attempt> {
     tokio::select! {
         biased;
-        sent = connection.try_send_request(request) => sent.map_err(|mut error| match error.take_message() {
-            Some(request) => Attempt::Unsent(Box::new(request)),
-            None => Attempt::Lost(Code::H13),
+        sent = connection.try_send_request(request) => sent.map_err(|mut error| {
+            let is_garbage = error.error().is_parse();
+            match error.take_message() {
+                Some(request) => Attempt::Unsent(Box::new(request)),
+                None if is_garbage => Attempt::Lost(Code::H17),
+                None => Attempt::Lost(Code::H13),
+            }
         }),
-        () = stands_still(progress) => Err(Attempt::Lost(Code::H12)),
+        code = stands_still(progress) => Err(Attempt::Lost(code)),
         () = lane.cut() => Err(Attempt::Lost(Code::H24)),
     }
 }
 
-/// Until no byte of the request was passed on for `FIRST_BYTE_MAX`.
-async fn stands_still(progress: &Progress) {
+/// Until whoever's turn it is has let pass the time that it has: the client to send more, or the app to answer.
+async fn stands_still(progress: &Progress) -> Code {
     loop {
-        let due = progress.last() + FIRST_BYTE_MAX;
+        let (limit, code) = match progress.turn() {
+            Turn::Client => (CLIENT_STILL_MAX, Code::H28),
+            _ => (FIRST_BYTE_MAX, Code::H12),
+        };
+        let due = progress.last() + limit;
         if due <= Instant::now() {
-            return;
+            return code;
         }
         tokio::time::sleep_until(due.into()).await;
     }
@@ -220,7 +271,6 @@ fn copy(request: &Request<Upload>) -> Option<Request<Upload>> {
         Method::OPTIONS,
         Method::PUT,
         Method::DELETE,
-        Method::TRACE,
     ];
     if !request.body().is_end_stream() || !is_idempotent.contains(request.method()) {
         return None;
@@ -273,6 +323,9 @@ impl<'a> Wait<'a> {
         loop {
             let mut changes = self.thread.routes.clone();
             let routes = Arc::clone(&changes.borrow_and_update());
+            if routes.page.is_some() {
+                return Err(Code::H80);
+            }
             if let Some(entered) = self
                 .thread
                 .table
@@ -299,7 +352,11 @@ impl<'a> Wait<'a> {
         }
         let now = Instant::now();
         if now >= self.deadline {
-            return Err(self.code);
+            return Err(if self.code == Code::H14 {
+                Code::H20
+            } else {
+                self.code
+            });
         }
         let until = if self.unfit.is_empty() {
             self.deadline

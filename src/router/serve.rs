@@ -19,10 +19,11 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::Phase;
+use super::framing::HEAD_BYTES_MAX;
+use super::framing::HEADERS_MAX;
 use super::headers::Peer;
 use super::listen::Bound;
 use super::proxy::Thread;
-use super::screen::LINE_BYTES_MAX;
 use super::screen::Screen;
 
 /// How many connections one thread has open at once; more wait in the kernel's queue.
@@ -31,8 +32,6 @@ const CONNECTIONS_MAX: usize = 10_000;
 const CLIENT_IDLE_MAX: Duration = Duration::from_secs(90);
 /// How long accepting pauses when there is no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
-/// The most headers of a request; hyper's own default.
-const HEADERS_MAX: usize = 100;
 
 /// Serves until it is retired or closed, and then until the last connection has ended.
 pub(super) fn run(
@@ -145,7 +144,7 @@ where
     http.timer(TokioTimer::new())
         .header_read_timeout(CLIENT_IDLE_MAX)
         .max_headers(HEADERS_MAX)
-        .max_buf_size(LINE_BYTES_MAX);
+        .max_buf_size(HEAD_BYTES_MAX);
     let connection = http
         .serve_connection(TokioIo::new(Screen::new(stream)), service)
         .with_upgrades();

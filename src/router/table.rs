@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
+use hyper::body::Bytes;
 use serde::Deserialize;
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -51,6 +52,8 @@ pub(super) struct Routes {
     pub(super) lanes: Vec<Arc<Lane>>,
     /// If there is none: one is expected.
     pub(super) hold: bool,
+    /// There is maintenance: what every request is answered.
+    pub(super) page: Option<Bytes>,
 }
 
 /// The table, as it changes.
@@ -70,6 +73,7 @@ impl Table {
         let routes = Routes {
             lanes: Vec::new(),
             hold: true,
+            page: None,
         };
         Self {
             routes: watch::Sender::new(Arc::new(routes)),
@@ -88,9 +92,11 @@ impl Table {
             .iter()
             .map(|target| lane(&mut all, target))
             .collect();
+        let page = self.routes.borrow().page.clone();
         let before = self.routes.send_replace(Arc::new(Routes {
             lanes: lanes.clone(),
             hold,
+            page,
         }));
         for lane in before
             .lanes
@@ -101,6 +107,14 @@ impl Table {
         }
         // Targets that ended unasked: nobody will ask when they are idle, and an unknown one counts as idle.
         all.retain(|_, lane| !lane.is_retired() || lane.in_flight.load(Ordering::SeqCst) > 0);
+    }
+
+    /// With a page: it is the answer to every request, until it is none again.
+    pub(super) fn maintain(&self, page: Option<Bytes>) {
+        let _one_change_at_a_time = lock(&self.lanes);
+        let mut routes = Routes::clone(&self.routes.borrow());
+        routes.page = page;
+        self.routes.send_replace(Arc::new(routes));
     }
 
     pub(super) fn when_idle(&self, id: u64, then: Then) {

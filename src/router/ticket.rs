@@ -12,14 +12,16 @@ use hyper::header;
 use hyper::header::HeaderName;
 use hyper::header::HeaderValue;
 
-use super::access::Code;
 use super::access::Entry;
 use super::access::Journal;
 use super::body::Answer;
+use super::code::Code;
 use super::headers;
 use super::table::InFlight;
 use super::table::Lane;
 
+/// When a client may ask again while there is maintenance, in seconds.
+pub const RETRY_AFTER_S: u32 = 60;
 /// What a client went away from, in the access line (nginx's word).
 const CLIENT_CLOSED: u16 = 499;
 
@@ -109,23 +111,51 @@ impl Ticket {
     }
 
     /// A few words instead of an answer.
-    pub(super) fn fail(mut self, status: StatusCode, code: Code) -> Response<Answer> {
-        self.entry.status = status.as_u16();
-        self.blame(code);
-        self.is_complete = true;
+    pub(super) fn fail(self, status: StatusCode, code: Code) -> Response<Answer> {
         let words = format!("{} {} ({code:?})\n", status.as_u16(), code.description());
-        let mut response = Response::new(Answer::Words(Full::new(Bytes::from(words))));
-        *response.status_mut() = status;
-        response.headers_mut().insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
-        if status == StatusCode::BAD_REQUEST {
+        let mut response = self.say(status, code, "text/plain; charset=utf-8", words.into());
+        let headers = response.headers_mut();
+        if status.is_client_error() || status == StatusCode::HTTP_VERSION_NOT_SUPPORTED {
             // What follows on this connection cannot be trusted to begin where we think.
-            response
-                .headers_mut()
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(header::ALLOW, HeaderValue::from_static(headers::ALLOWED));
+        }
+        response
+    }
+
+    /// The page of `slug maintenance on`.
+    pub(super) fn maintain(self, page: Bytes) -> Response<Answer> {
+        let code = Code::H80;
+        let mut response = self.say(code.status(), code, "text/html; charset=utf-8", page);
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+
+    fn say(
+        mut self,
+        status: StatusCode,
+        code: Code,
+        kind: &'static str,
+        body: Bytes,
+    ) -> Response<Answer> {
+        // Who went away reads no status.
+        let noted = if code == Code::H27 {
+            CLIENT_CLOSED
+        } else {
+            status.as_u16()
+        };
+        self.entry.status = noted;
+        self.blame(code);
+        self.count(body.len() as u64);
+        self.is_complete = true;
+        let mut response = Response::new(Answer::Words(Full::new(body)));
+        *response.status_mut() = status;
+        let kind = HeaderValue::from_static(kind);
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response
     }
 }

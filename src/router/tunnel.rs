@@ -23,7 +23,7 @@ use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
 use tokio::time::timeout;
 
-use super::access::Code;
+use super::code::Code;
 use super::frames::Frames;
 use super::frames::GOING_AWAY;
 use super::ticket::Ticket;

@@ -61,6 +61,8 @@ pub enum Request {
         /// The absolute path of the program.
         program: PathBuf,
     },
+    /// Whether there is maintenance has changed in the host's state; answered by `Reply::Done`.
+    Maintenance,
     /// Looks into the ledger now, and tells how the switch to this release goes; ends with one of
     /// `Switched`, `Rejected`, `Superseded`.
     Follow {

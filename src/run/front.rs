@@ -32,6 +32,9 @@ pub trait Front: Send + Sync {
     /// Calls `then` once no request is in flight at this target, which is no longer in the table.
     fn when_idle(&self, target: u64, then: Box<dyn FnOnce() + Send>);
 
+    /// With a page: every request is answered by it and a 503. Without: they go to targets again.
+    fn maintenance(&self, page: Option<String>);
+
     /// Ends what is in flight at this target, which is no longer in the table: its time is over. Websockets are told
     /// so by a close frame; nothing is reset.
     fn cut(&self, target: u64);

@@ -199,6 +199,7 @@ pub fn up(mut options: UpOptions) -> Result<Ended, UpError> {
     let runtime = runtime.map_err(|error| UpError::Io("start the reactor", error))?;
     let (front, pump) = (Arc::clone(&options.front), options.pump.clone());
     let _until_the_end = Arc::clone(&options.claim);
+    front.maintenance(state.maintenance.clone());
     let socket = control::socket_path(&options.store, &options.app);
     let memory = Memory::start(options.store.clone(), options.app.clone(), pump.clone())
         .map_err(|error| UpError::Io("start the thread that remembers", error))?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
+use std::thread;
 
 use crate::support::front::App;
 use crate::support::front::Conn;
@@ -140,4 +141,106 @@ fn a_target_that_refuses_connections_is_waited_for() {
     let app = App::says("alive");
     front.route(&[&app]);
     assert!(read_all(&mut stream).ends_with("alive"));
+}
+
+#[test]
+fn an_answer_that_does_not_wait_for_the_upload_reaches_the_client() {
+    let app = App::new(|conn, _| {
+        conn.head().unwrap();
+        let answer =
+            b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\ntoo";
+        conn.stream.write_all(answer).unwrap();
+        // It closes with the upload unread: its kernel resets.
+    });
+    let front = Front::of(&app);
+    for _ in 0..10 {
+        let mut stream = front.connect();
+        let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 67108864\r\n\r\n";
+        stream.write_all(head).unwrap();
+        let mut sending = stream.try_clone().unwrap();
+        let upload = thread::spawn(move || {
+            let piece = vec![b'x'; 65536];
+            // Whatever of it is not taken: the answer is what counts.
+            let _ = (0..1024).try_for_each(|_| sending.write_all(&piece));
+        });
+        let answer = read_all(&mut stream);
+        assert!(
+            answer.starts_with("HTTP/1.1 413 ") && answer.ends_with("too"),
+            "{answer}"
+        );
+        drop(stream);
+        upload.join().unwrap();
+    }
+}
+
+#[test]
+fn while_there_is_maintenance_a_page_is_the_answer_to_all_and_to_those_who_wait() {
+    let app = App::says("app");
+    let front = Front::new();
+    let mut held = front.connect();
+    held.write_all(&get("/", true)).unwrap();
+    front.router.maintenance(Some("<p>back soon".to_owned()));
+    for answer in [read_all(&mut held), front.tell(&get("/", true))] {
+        assert!(
+            answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("\r\n\r\n<p>back soon"),
+            "{answer}"
+        );
+        for line in [
+            "retry-after: 60",
+            "content-type: text/html; charset=utf-8",
+            "cache-control: no-store",
+        ] {
+            assert!(
+                answer.contains(&format!("{line}\r\n")),
+                "{line} is missing in {answer}"
+            );
+        }
+    }
+    front.line_with("at=error code=H80 desc=\"Maintenance mode\"");
+    front.route(&[&app]); // a release in the meantime changes nothing
+    assert!(front.tell(&get("/", true)).starts_with("HTTP/1.1 503 "));
+    front.router.maintenance(None);
+    assert!(front.tell(&get("/", true)).ends_with("app"));
+}
+
+#[test]
+fn a_request_in_flight_when_its_targets_time_is_over_is_answered_504() {
+    let (arrived, has_arrived) = mpsc::channel();
+    let app = App::new(move |conn, _| {
+        let (head, _) = conn.request().unwrap();
+        if head.starts_with("GET /begun") {
+            let begun = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n";
+            conn.stream.write_all(begun).unwrap();
+        }
+        arrived.send(()).unwrap();
+        while conn.more().is_some() {}
+    });
+    let front = Front::of(&app);
+    let mut waiting = front.connect();
+    waiting.write_all(&get("/waiting", true)).unwrap();
+    let mut begun = front.connect();
+    begun.write_all(&get("/begun", false)).unwrap();
+    begun.read_exact(&mut [0; 16]).unwrap();
+    has_arrived.recv_timeout(PATIENCE).unwrap();
+    has_arrived.recv_timeout(PATIENCE).unwrap();
+    front.router.cut(app.id);
+    front.router.route(&[], true); // a target that is in the table is not cut
+    let (tell, told) = mpsc::channel();
+    front
+        .router
+        .when_idle(app.id, Box::new(move || tell.send(()).unwrap()));
+    assert!(told.try_recv().is_err());
+    front.router.cut(app.id);
+    let answer = read_all(&mut waiting);
+    assert!(
+        answer.starts_with("HTTP/1.1 504 ") && answer.contains("H24"),
+        "{answer}"
+    );
+    let mut rest = Vec::new();
+    begun.read_to_end(&mut rest).unwrap();
+    assert!(
+        !rest.ends_with(b"0\r\n\r\n"),
+        "an answer that is cut is not a whole one"
+    );
+    told.recv_timeout(PATIENCE).unwrap();
 }

@@ -188,6 +188,47 @@ fn the_spec_of_logs_is_true() {
     assert_eq!(logs::DATAGRAM_TEXT_BYTES_MAX, 60_000);
 }
 
+/// Its console blocks; its table of limits and its table of codes are the code's.
+#[test]
+fn the_spec_of_the_router_is_true() {
+    let page = include_str!("../../spec/router.md");
+    for (code, description, status) in slug::router::codes() {
+        let row = format!("| {code} | {description} | {status} |\n");
+        assert!(page.contains(&row), "{row}");
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| H")).count();
+    assert_eq!(rows, slug::router::codes().len());
+    let limits = router_limits();
+    for (name, value) in &limits {
+        let row = format!("| `{name}` | {value} | ");
+        assert!(page.contains(&row), "{row}");
+    }
+    let is_limit = |line: &&str| line.starts_with("| `") && line.contains("_MAX` | ");
+    assert_eq!(page.lines().filter(is_limit).count(), limits.len() - 1); // but `RETRY_AFTER_S`
+    check(Path::new("spec/router.md"));
+}
+
+fn router_limits() -> Vec<(&'static str, String)> {
+    use slug::router;
+    let seconds = |limit: std::time::Duration| format!("{} s", limit.as_secs());
+    vec![
+        ("LINE_BYTES_MAX", router::LINE_BYTES_MAX.to_string()),
+        ("HEAD_BYTES_MAX", router::HEAD_BYTES_MAX.to_string()),
+        ("HEADERS_MAX", router::HEADERS_MAX.to_string()),
+        ("HEAD_MAX", seconds(router::HEAD_MAX)),
+        ("CLIENT_STILL_MAX", seconds(router::CLIENT_STILL_MAX)),
+        ("EXPECT_MAX", seconds(router::EXPECT_MAX)),
+        ("FIRST_BYTE_MAX", seconds(router::FIRST_BYTE_MAX)),
+        ("STILL_MAX", seconds(router::STILL_MAX)),
+        ("HELD_REQUESTS_MAX", router::HELD_REQUESTS_MAX.to_string()),
+        ("HOLD_MAX", seconds(router::HOLD_MAX)),
+        ("CLOSE_REPLY_MAX", seconds(router::CLOSE_REPLY_MAX)),
+        ("CLOSE_MAX", seconds(router::CLOSE_MAX)),
+        ("LINGER_MAX", seconds(router::LINGER_MAX)),
+        ("RETRY_AFTER_S", router::RETRY_AFTER_S.to_string()),
+    ]
+}
+
 /// The table of names of `spec/lifecycle.md`: as a link and as a command, a program is the same.
 #[test]
 fn a_phase_of_lifecycle_answers_to_each_of_its_names() {

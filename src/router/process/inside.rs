@@ -94,6 +94,7 @@ impl Inside {
                 self.tell(&Report::Routed { number });
             }
             Order::WhenIdle { target } => self.when_idle(target),
+            Order::Maintain { page } => self.router.maintenance(page),
             Order::Cut { target } => self.router.cut(target),
             Order::Retire => {
                 self.router.retire();

@@ -36,6 +36,8 @@ pub(super) enum Order {
     },
     /// Answered by `Report::Idle`.
     WhenIdle { target: u64 },
+    /// Answer every request with this page, or none any more.
+    Maintain { page: Option<String> },
     /// End what is in flight at that target.
     Cut { target: u64 },
     /// Take no new connection; go on with those that are there for as long as they last, and end with the last.

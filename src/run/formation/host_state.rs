@@ -28,6 +28,8 @@ pub struct HostState {
     pub scale: BTreeMap<ProcessType, u32>,
     /// The last release whose processes were all ready here: it is no news, and never rejected.
     pub proven: Option<ReleaseVersion>,
+    /// What `slug maintenance on` answers every request with: a page.
+    pub maintenance: Option<String>,
 }
 
 /// Why the state of an app could not be read or changed.

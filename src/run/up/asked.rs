@@ -43,6 +43,7 @@ impl Reactor {
             })),
             Request::Scale { counts } => drop(replies.send(self.scale(counts))),
             Request::Restart { which } => drop(replies.send(self.restart(which.as_deref()))),
+            Request::Maintenance => drop(replies.send(self.maintain())),
             Request::Stop => {
                 self.stoppers.push(replies);
                 if !self.is_stopping {
@@ -99,6 +100,23 @@ impl Reactor {
         }
         self.step([Event::Scaled(counts)]);
         Reply::Done
+    }
+
+    /// As the host's state has it now.
+    fn maintain(&self) -> Reply {
+        match HostState::load(&self.options.store, &self.options.app) {
+            Ok(state) => {
+                let word = if state.maintenance.is_some() {
+                    "on"
+                } else {
+                    "off"
+                };
+                self.options.front.maintenance(state.maintenance);
+                self.say(None, &format!("maintenance is {word}"));
+                Reply::Done
+            }
+            Err(error) => Reply::Refused { why: chain(&error) },
+        }
     }
 
     fn restart(&mut self, which: Option<&str>) -> Reply {
