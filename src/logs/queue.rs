@@ -25,6 +25,8 @@ const TAKE_BYTES: usize = 128 * 1024;
 #[derive(Debug)]
 pub(super) struct Queue {
     policy: Policy,
+    /// `STUCK_AFTER`, but in tests.
+    stuck_after: Duration,
     state: Mutex<State>,
     changed: Condvar,
     /// The pump waits for room: it is to be woken when there is some.
@@ -72,6 +74,7 @@ impl Queue {
     pub(super) fn new(policy: Policy) -> Self {
         Self {
             policy,
+            stuck_after: STUCK_AFTER,
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
                 bytes: 0,
@@ -131,7 +134,7 @@ impl Queue {
         if state.ended || state.bytes < QUEUE_BYTES_MAX {
             return None;
         }
-        let until = state.alive_at + STUCK_AFTER;
+        let until = state.alive_at + self.stuck_after;
         if !is_only && until <= Instant::now() {
             return None;
         }
@@ -219,11 +222,13 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// After `close`: waits until all is written, or the deadline. Says how many lines were not; those it gives up.
+    /// After `close`: waits until all is written, or the deadline; for a sink that is stuck, no longer than until that is
+    /// known. Says how many lines were not written; those it gives up.
     pub(super) fn ended_by(&self, deadline: Instant) -> u64 {
         let mut state = self.lock();
         while !state.ended {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let until = deadline.min(state.alive_at + self.stuck_after);
+            let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 state.give_up();
                 self.changed.notify_all();
@@ -256,5 +261,112 @@ impl State {
             batches.push(batch);
         }
         Taken::Batches(batches, std::mem::take(&mut self.dropped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::Labels;
+    use crate::logs::Piece;
+    use crate::logs::Stream;
+    use crate::sys::clock::Timestamp;
+
+    const KIB: usize = 1024;
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn queue(policy: Policy, stuck_after: Duration) -> Queue {
+        Queue {
+            stuck_after,
+            ..Queue::new(policy)
+        }
+    }
+
+    /// One line that takes so much.
+    fn push(queue: &Queue, bytes: usize) {
+        let text = vec![b'x'; bytes];
+        let piece = Piece {
+            bytes: &text,
+            cut: false,
+        };
+        let labels = Arc::new(Labels::slug());
+        let batch = Batch::new(Timestamp::now(), &labels, Stream::Out, piece);
+        queue.push(&Arc::new(batch));
+    }
+
+    /// How many batches there are, and how many lines were dropped before them.
+    fn take(queue: &Queue) -> (usize, u64) {
+        match queue.take(Duration::ZERO) {
+            Taken::Batches(batches, dropped) => (batches.len(), dropped),
+            Taken::Nothing | Taken::End => (0, 0),
+        }
+    }
+
+    #[test]
+    fn a_full_blocking_queue_holds_back_until_half_of_it_is_written() {
+        let queue = queue(Policy::Block, HOUR);
+        for _ in 0..8 {
+            assert!(queue.holds_back(false).is_none());
+            push(&queue, 64 * KIB);
+        }
+        assert!(matches!(queue.holds_back(false), Some(Hold::Until(_))));
+        assert!(matches!(queue.holds_back(true), Some(Hold::Always)));
+        let mut woken = 0;
+        while take(&queue).0 > 0 {
+            woken += u32::from(queue.done());
+        }
+        assert_eq!(woken, 1, "once, when there is room");
+        assert!(queue.holds_back(true).is_none());
+    }
+
+    #[test]
+    fn a_stuck_sink_holds_nothing_back_if_there_is_another_and_is_told_what_it_missed() {
+        let queue = queue(Policy::Block, Duration::ZERO);
+        for _ in 0..40 {
+            push(&queue, 64 * KIB);
+        }
+        assert!(queue.holds_back(false).is_none());
+        assert!(matches!(queue.holds_back(true), Some(Hold::Always)));
+        // 15 of 64 KiB and a little more fit into twice the limit.
+        assert_eq!(take(&queue), (2, 25));
+        queue.done();
+        assert_eq!(take(&queue), (2, 0));
+    }
+
+    #[test]
+    fn the_oldest_are_dropped_and_counted_and_nobody_waits() {
+        let queue = queue(Policy::DropOldest, HOUR);
+        for _ in 0..9 {
+            push(&queue, 64 * KIB);
+            assert!(queue.holds_back(true).is_none());
+        }
+        assert_eq!(take(&queue), (2, 2));
+    }
+
+    #[test]
+    fn many_short_lines_are_bounded_as_few_long_ones_are() {
+        let queue = queue(Policy::DropOldest, HOUR);
+        for _ in 0..10_000 {
+            push(&queue, 1);
+        }
+        let (batches, dropped) = take(&queue);
+        assert!(batches < 1000 && dropped > 7000, "{batches}, {dropped}");
+    }
+
+    #[test]
+    fn the_end_waits_for_what_is_written_and_not_for_a_sink_that_is_stuck() {
+        let stuck = queue(Policy::Block, Duration::ZERO);
+        push(&stuck, 1);
+        push(&stuck, 1);
+        stuck.close();
+        assert_eq!(stuck.ended_by(Instant::now() + HOUR), 2);
+        let written = queue(Policy::Block, HOUR);
+        push(&written, 1);
+        written.close();
+        assert_eq!(take(&written), (1, 0));
+        written.done();
+        assert!(matches!(written.take(HOUR), Taken::End));
+        written.end();
+        assert_eq!(written.ended_by(Instant::now() + HOUR), 0);
     }
 }
