@@ -323,7 +323,7 @@ fn script(examples: &[Example], address: &str) -> String {
         "exec 2>&1 </dev/null\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n".to_owned();
     for Example { command, .. } in examples {
         let mut command = command.replace(PUBLIC, address);
-        if command.starts_with("slug up") {
+        if command == "slug up" || command.starts_with("slug up ") {
             let listen = if command.contains("--listen") {
                 String::new()
             } else {

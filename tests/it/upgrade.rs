@@ -346,17 +346,17 @@ fn fifty_upgrades_leave_no_descriptor_no_zombie_and_no_memory() {
         if upgrade == 5 {
             first = Some(settled);
         }
-        if let Some(first) = &first {
-            assert!(
-                settled.descriptors <= first.descriptors,
-                "{first:?} {settled:?}"
-            );
-            assert!(
-                settled.memory_kb < first.memory_kb + 1024,
-                "{first:?} {settled:?}"
-            );
-        }
     }
+    let (first, last) = (first.unwrap(), Footprint::of(up.pid()));
+    // One of each upgrade would be 45 more; one or two may just be on their way.
+    assert!(
+        last.descriptors < first.descriptors + 5,
+        "{first:?} {last:?}"
+    );
+    assert!(
+        last.memory_kb < first.memory_kb + 1024,
+        "{first:?} {last:?}"
+    );
     assert_eq!(up.get("/").ok(), "good you v1\n");
 }
 
