@@ -36,6 +36,7 @@ StartLimitIntervalSec=0
 Type=notify
 NotifyAccess=main
 ExecStart={program} {arguments}
+ExecReload=/bin/kill -USR2 $MAINPID
 {user}Restart=always
 RestartSec=1s
 WatchdogSec=30s
