@@ -40,8 +40,7 @@ fn the_terminal_of_a_sandbox_has_a_name_inside_and_takes_ctrl_c() {
                 ws_ypixel: 0,
             };
             rustix::termios::tcsetwinsize(&terminal, size).unwrap();
-            let script =
-                "tty; stty size; exec 2>&1; python3 -I -c \"$0\"; echo $?; exec sleep 1000";
+            let script = "trap : INT; tty; stty size; exec 2>&1; python3 -I -c \"$0\"; echo $?; exec sleep 1000";
             let mut spec = spec(&["sh", "-c", script, FOREGROUND]);
             spec.terminal = Terminal {
                 stdin: true,
