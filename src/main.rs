@@ -12,6 +12,7 @@ use slug::buildpacks;
 use slug::router;
 use slug::sys::sandbox;
 use slug::sys::takeover;
+use slug::sys::tree;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
@@ -29,6 +30,12 @@ fn main() -> ExitCode {
     }
     if let Some(number) = takeover::asked(&argv) {
         return cli::takeover::main(number, argv.get(2..).unwrap_or_default());
+    }
+    if argv0 == tree::FORK_SERVER {
+        return tree::fork_server();
+    }
+    if argv0 == cli::watch::WATCH {
+        return cli::watch();
     }
     let name = Path::new(argv0).file_name().unwrap_or_default();
     // A process type may be called so too: it is a link in another folder.

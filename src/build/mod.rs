@@ -33,6 +33,7 @@ mod restore;
 mod sbom;
 mod scan;
 mod secrets;
+mod seen;
 mod shell;
 mod site;
 mod slices;
@@ -72,10 +73,19 @@ pub use request::{
     BuildRequest, BuildpackProgram, BuiltIns, Event, Isolation, Limits, OrderRequest, ShellRequest,
 };
 pub use secrets::{BadSecret, Leak, SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secrets};
+pub use seen::Seen;
 
 /// The app that the `slug.toml` of a folder names.
 pub fn app_of_slug_toml(folder: &Path) -> Result<Option<AppName>, BuildError> {
     Ok(slug_toml::SlugToml::read(folder)?.0.app)
+}
+
+/// How the `slug.toml` of a folder says that processes run: what a slug of it would have as its label
+/// `slug.process`, and what the author should know.
+pub fn processes_of_slug_toml(folder: &Path) -> Result<(String, Vec<String>), BuildError> {
+    let (read, warnings) = slug_toml::SlugToml::read(folder)?;
+    let label = read.labels().remove("slug.process");
+    Ok((label.unwrap_or_else(|| "{}".to_owned()), warnings))
 }
 
 /// Builds a slug. One that fails, is asked to end or is killed leaves the app's cache as it was.

@@ -10,6 +10,7 @@ use slug::router::{Listen, TrustedProxy};
 
 use super::log_options::{KeepOptions, LogOptions};
 use super::logs::Logs;
+use super::scale_change::ScaleChange;
 use super::size::Size;
 use super::time_limit::TimeLimit;
 
@@ -93,6 +94,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Supervise the app's processes and follow its ledger
     Up(Up),
+    /// Run the processes of a Procfile where they lie: no build, no release, for who writes the app
+    Start(super::start::args::Start),
     /// List the running processes
     Ps,
     /// Show the output of processes
@@ -393,6 +396,9 @@ pub(crate) struct Up {
     /// Build and release this source first
     #[arg(value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+    /// Build and release DIR again whenever its source changes
+    #[arg(long, requires = "dir")]
+    pub(crate) watch: bool,
     /// The public side: host:port, or the path of a unix socket (repeatable)
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: Vec<Listen>,
@@ -418,30 +424,6 @@ pub(crate) struct Scale {
     /// Say what would happen, and do nothing
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct ScaleChange {
-    pub(crate) process_type: ProcessType,
-    pub(crate) instances: u32,
-}
-
-impl std::str::FromStr for ScaleChange {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (process_type, instances) = text
-            .split_once('=')
-            .ok_or_else(|| "expected TYPE=N, such as web=2".to_owned())?;
-        Ok(Self {
-            process_type: process_type
-                .parse()
-                .map_err(|error: slug::ident::BadName| error.to_string())?,
-            instances: instances
-                .parse()
-                .map_err(|_| format!("`{instances}` is not a number of processes"))?,
-        })
-    }
 }
 
 #[derive(Debug, Args)]

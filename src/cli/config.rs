@@ -178,32 +178,59 @@ fn read_value(from: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
 
 /// All that an env file sets; `-` is standard input.
 pub(crate) fn import(settings: &Settings, file: &Path) -> Result<Vec<(EnvKey, Secret)>, Failure> {
+    let secret = |var: env_file::Assignment| {
+        let key = var.name.parse().map_err(|error: slug::ident::BadEnvKey| {
+            Failure::failed(format!(
+                "{}, line {}: {error}",
+                name_of(settings, file),
+                var.line
+            ))
+            .unchanged(UNCHANGED)
+            .hint("give it another name, or leave it out")
+        })?;
+        Ok((key, Secret::new(var.value)))
+    };
+    let vars = read_env_file(settings, file, UNCHANGED)?;
+    vars.into_iter().map(secret).collect()
+}
+
+/// A file as messages name it.
+fn name_of(settings: &Settings, file: &Path) -> String {
+    if file == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        format!("`{}`", settings.absolute(file).display())
+    }
+}
+
+/// What an env file sets; `-` is standard input. `unchanged` is what it means that it cannot be read.
+pub(crate) fn read_env_file(
+    settings: &Settings,
+    file: &Path,
+    unchanged: &'static str,
+) -> Result<Vec<env_file::Assignment>, Failure> {
     let mut bytes = Vec::new();
     let is_stdin = file == Path::new("-");
     let path = settings.absolute(file);
     let from: Box<dyn Read> = if is_stdin {
         Box::new(io::stdin().lock())
     } else {
-        Box::new(open(&path)?)
+        Box::new(open(&path).map_err(|failure| failure.unchanged(unchanged))?)
     };
-    let name = if is_stdin {
-        "standard input".to_owned()
-    } else {
-        format!("`{}`", path.display())
-    };
+    let name = name_of(settings, file);
     from.take(ENV_FILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| unreadable(&name, &error))?;
     if bytes.len() as u64 > ENV_FILE_BYTES_MAX {
         return Err(
             Failure::usage(format!("{name} is larger than {ENV_FILE_BYTES_MAX} bytes"))
-                .unchanged(UNCHANGED),
+                .unchanged(unchanged),
         );
     }
     let parsed = env_file::parse(&bytes).map_err(|problems| {
         Failure::failed(format!("{name} is not an env file"))
             .detail(remark::list(&file.display().to_string(), &problems))
-            .unchanged(UNCHANGED)
+            .unchanged(unchanged)
             .hint("one NAME=value a line; quote a value that holds ` #` or line ends; `slug check` checks the file")
     })?;
     for remark in &parsed.duplicates {
@@ -211,15 +238,7 @@ pub(crate) fn import(settings: &Settings, file: &Path) -> Result<Vec<(EnvKey, Se
             .ui
             .warn(&remark.of_file(&file.display().to_string()));
     }
-    let secret = |var: env_file::Assignment| {
-        let key = var.name.parse().map_err(|error: slug::ident::BadEnvKey| {
-            Failure::failed(format!("{name}, line {}: {error}", var.line))
-                .unchanged(UNCHANGED)
-                .hint("give it another name, or leave it out")
-        })?;
-        Ok((key, Secret::new(var.value)))
-    };
-    parsed.vars.into_iter().map(secret).collect()
+    Ok(parsed.vars)
 }
 
 /// The current config vars on this host, and the release that has them.

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use clap::Args;
 use clap::ValueEnum;
-use slug::ident::AppName;
 use slug::logs::{
     DESTINATION_FORMS, Destination, Form, History, KEEP_BYTES_MIN, Keep, Paint, Sink, Terminal,
 };
@@ -47,11 +46,11 @@ pub(crate) enum LogFormat {
 }
 
 impl LogOptions {
-    /// Standard output, and what `--log-to` names.
+    /// Standard output, and what `--log-to` names, where the lines are those of `app`.
     pub(crate) fn sinks(
         &self,
         settings: &Settings,
-        app: &AppName,
+        app: &str,
     ) -> Result<Vec<Box<dyn Sink>>, Failure> {
         let paint = if settings.ui.colour_out {
             Paint::Colour
@@ -67,7 +66,7 @@ impl LogOptions {
         let out = out.map_err(|error| Failure::failed(format!("standard output: {error}")))?;
         let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(Terminal::new(File::from(out), form))];
         let places = self.log_to.iter();
-        sinks.extend(places.map(|place| place.sink(&settings.host, app.as_str())));
+        sinks.extend(places.map(|place| place.sink(&settings.host, app)));
         Ok(sinks)
     }
 }

@@ -32,16 +32,19 @@ mod releases;
 mod report;
 mod run;
 mod sboms;
+mod scale_change;
 mod secrets;
 mod settings;
 mod size;
 mod slug_name;
+mod start;
 pub(crate) mod takeover;
 mod time_limit;
 mod ui;
 mod up;
 mod upgrade;
 mod verify;
+pub(crate) mod watch;
 
 use std::process::ExitCode;
 
@@ -54,10 +57,22 @@ use ui::Ui;
 
 /// One command, from `argv` to the exit code.
 pub(crate) fn main() -> ExitCode {
+    obey(run)
+}
+
+/// The process beside `slug up DIR --watch`, from `argv` to the exit code.
+pub(crate) fn watch() -> ExitCode {
+    obey(|settings, command| match command {
+        Command::Up(typed) => watch::run(settings, typed),
+        command => run(settings, command),
+    })
+}
+
+fn obey(how: impl FnOnce(&Settings, &Command) -> Result<u8, Failure>) -> ExitCode {
     let typed = Typed::parse();
     let ui = Ui::from(&typed.common);
     let outcome =
-        Settings::new(typed.common, ui.clone()).and_then(|settings| run(&settings, &typed.command));
+        Settings::new(typed.common, ui.clone()).and_then(|settings| how(&settings, &typed.command));
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.report(&ui),
@@ -78,6 +93,7 @@ fn run(settings: &Settings, command: &Command) -> Result<u8, Failure> {
         Command::Config(typed) => config::run(settings, typed),
         Command::Run(typed) => run::run(settings, typed),
         Command::Up(typed) => up::run(settings, typed),
+        Command::Start(typed) => start::run(settings, typed),
         Command::Ps => control::ps(settings),
         Command::Logs(typed) => logs::run(settings, typed),
         Command::Scale(typed) => control::scale(settings, typed),

@@ -32,7 +32,8 @@ pub(crate) struct Settings {
     /// What a service manager says to this process, and to no other.
     manager: BTreeMap<OsString, OsString>,
     app: Option<AppName>,
-    store: PathBuf,
+    /// None where nothing says where it is.
+    store: Option<PathBuf>,
 }
 
 impl Settings {
@@ -53,8 +54,8 @@ impl Settings {
                 .hint("go to a folder that is there: `cd`")
         })?;
         let store = match common.store {
-            Some(path) => working_dir.join(path),
-            None => default_store(&env)?,
+            Some(path) => Some(working_dir.join(path)),
+            None => default_store(&env),
         };
         let by = user_name(&env);
         Ok(Self {
@@ -92,7 +93,11 @@ impl Settings {
     }
 
     pub(crate) fn open_store(&self) -> Result<Store, Failure> {
-        Ok(Store::open(&self.store, &self.store)?)
+        let store = self.store.as_ref().ok_or_else(|| {
+            Failure::usage("there is no place for the store: neither XDG_DATA_HOME nor HOME is set")
+                .hint("name one with `--store DIR`")
+        })?;
+        Ok(Store::open(store, store)?)
     }
 
     /// A path as it was typed, made absolute.
@@ -222,9 +227,9 @@ impl Settings {
     }
 }
 
-fn default_store(env: &BTreeMap<OsString, OsString>) -> Result<PathBuf, Failure> {
+fn default_store(env: &BTreeMap<OsString, OsString>) -> Option<PathBuf> {
     if rustix::process::geteuid().is_root() {
-        return Ok(PathBuf::from(STORE_OF_ROOT));
+        return Some(PathBuf::from(STORE_OF_ROOT));
     }
     let folder = |key: &str| {
         env.get(OsStr::new(key))
@@ -233,10 +238,7 @@ fn default_store(env: &BTreeMap<OsString, OsString>) -> Result<PathBuf, Failure>
     };
     let data =
         folder("XDG_DATA_HOME").or_else(|| folder("HOME").map(|home| home.join(".local/share")));
-    data.map(|data| data.join("slug")).ok_or_else(|| {
-        Failure::usage("there is no place for the store: neither XDG_DATA_HOME nor HOME is set")
-            .hint("name one with `--store DIR`")
-    })
+    data.map(|data| data.join("slug"))
 }
 
 /// `sudo` keeps who really typed.

@@ -17,6 +17,7 @@ use super::args::Up;
 use super::release::prepare;
 use super::report::{Failure, exit};
 use super::settings::Settings;
+use super::watch::Watcher;
 use super::{build, config};
 
 /// The config of a folder that is run where it is written.
@@ -24,6 +25,7 @@ const ENV_FILE: &str = ".env";
 
 pub(crate) fn run(settings: &Settings, typed: &Up) -> Result<u8, Failure> {
     let store = settings.open_store()?;
+    let _watcher = typed.watch.then(Watcher::start).transpose()?;
     let app = match &typed.dir {
         Some(dir) => build_and_release(settings, &store, dir, typed)?,
         None => settings.app(&store)?,
@@ -113,7 +115,7 @@ pub(crate) fn live(settings: &Settings, options: UpOptions) -> Result<u8, Failur
 }
 
 /// Made here, so that the supervisor finds it as the current release when it starts.
-fn build_and_release(
+pub(crate) fn build_and_release(
     settings: &Settings,
     store: &Store,
     dir: &std::path::Path,
@@ -144,7 +146,7 @@ pub(crate) fn sinks(
     app: &AppName,
     typed: &Up,
 ) -> Result<Vec<Box<dyn Sink>>, Failure> {
-    let mut sinks = typed.logs.sinks(settings, app)?;
+    let mut sinks = typed.logs.sinks(settings, app.as_str())?;
     let folder = store.host().join("logs").join(app.as_str());
     sinks.push(typed.keep.history(&folder)?);
     Ok(sinks)

@@ -42,12 +42,20 @@ pub struct BadFormation(String);
 /// (Heroku begins with `web=1` and nothing else, so that a forgotten worker is the commonest first question.)
 pub fn types(slug: &Slug) -> Result<BTreeMap<ProcessType, TypePlan>, BadFormation> {
     let label = slug.labels.get(PROCESS_LABEL).map_or("{}", String::as_str);
+    let names = slug.processes.iter().map(|process| &process.process_type);
+    types_of(label, names, routed_type(slug))
+}
+
+/// As `types`, of these names: `settings` is what the label would hold.
+pub fn types_of<'a>(
+    settings: &str,
+    names: impl Iterator<Item = &'a ProcessType>,
+    routed: Option<&ProcessType>,
+) -> Result<BTreeMap<ProcessType, TypePlan>, BadFormation> {
     let mut settings: BTreeMap<ProcessType, serde_json::Value> =
-        serde_json::from_str(label).map_err(|error| BadFormation(error.to_string()))?;
-    let routed = routed_type(slug);
+        serde_json::from_str(settings).map_err(|error| BadFormation(error.to_string()))?;
     let mut types = BTreeMap::new();
-    for process in &slug.processes {
-        let process_type = &process.process_type;
+    for process_type in names {
         if *process_type != ProcessType::release() {
             let said = settings.remove(process_type);
             let said: ProcessSettings = said

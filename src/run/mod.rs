@@ -12,6 +12,7 @@ mod pipe;
 mod port;
 mod probe;
 mod process;
+pub mod start;
 pub mod supervisor;
 mod up;
 mod watch;

@@ -182,7 +182,8 @@ fn watched(fd: BorrowedFd<'_>) -> Result<Readable, LaunchError> {
         .map_err(LaunchError::Pipe)
 }
 
-fn words(exit: Exit) -> String {
+/// `exited with code 1`.
+pub(super) fn words(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exited with code {code}"),
         Exit::Signal(signal) => format!("was ended by signal {signal}"),

@@ -22,6 +22,8 @@ pub mod sandbox;
 pub mod signal;
 mod syscall;
 pub mod takeover;
+pub mod tree;
 pub mod umask;
+pub mod watch;
 
 pub use fs::{At, PathError};

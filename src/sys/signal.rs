@@ -41,6 +41,12 @@ impl Signals {
     }
 }
 
+/// Gives a signal that this process was started to ignore its default disposition: one that is to be caught must not
+/// be ignored.
+pub fn heed(signal: i32) {
+    super::syscall::default_signal(signal);
+}
+
 /// The next signal that came to a copy of the descriptor of `Signals`.
 pub(in crate::sys) fn take(fd: BorrowedFd<'_>) -> Option<i32> {
     let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];

@@ -241,6 +241,24 @@ pub(in crate::sys) fn kill(pid: i32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }
 
+/// A child that has ended and was not reaped, which it still is not afterwards; none if there is none.
+#[expect(
+    unsafe_code,
+    reason = "rustix's waitid does not say which child it was"
+)]
+pub(in crate::sys) fn peek_ended() -> io::Result<Option<i32>> {
+    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the kernel writes one `siginfo_t`, and nothing where no child has ended: all zero is one, too.
+    let info = unsafe {
+        check(libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), flags).into())?;
+        info.assume_init()
+    };
+    // SAFETY: what waitid fills in is the part of the union that holds a child's id; zero if it filled in nothing.
+    let pid = unsafe { info.si_pid() };
+    Ok((pid != 0).then_some(pid))
+}
+
 /// Brings up the loopback interface of a fresh network namespace.
 #[expect(unsafe_code, reason = "rustix has no SIOCSIFFLAGS")]
 pub(in crate::sys) fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {

@@ -59,6 +59,11 @@ fn the_spec_of_builds_in_ci_is_true() {
 }
 
 #[test]
+fn the_spec_of_slug_start_is_true() {
+    check(Path::new("spec/start.md"));
+}
+
+#[test]
 fn the_spec_of_exit_codes_is_true() {
     check(Path::new("spec/exit-codes.md"));
 }

@@ -1337,3 +1337,6 @@ fn of_the_supervisor() {
         [RouterError::Listen { .. }, RouterError::Start(_)]
     );
 }
+
+mod start;
+mod watch;

@@ -133,7 +133,7 @@ pub(super) fn hand_order(
     Ok((lifeline, ended))
 }
 /// A file without a name, which only its descriptor leads to: no path shows the environment in it.
-fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
+pub(in crate::sys) fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     use std::io::Write as _;
     let file = rustix::fs::memfd_create("slug-order", MemfdFlags::CLOEXEC)?;
     let mut file = std::fs::File::from(file);

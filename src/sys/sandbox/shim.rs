@@ -104,7 +104,7 @@ fn clone_init(caller: &OwnedFd, order: Order, prepare: Prepare) -> Result<u32, S
 }
 
 /// Whether this process has a single thread.
-pub(super) fn alone() -> io::Result<()> {
+pub(in crate::sys) fn alone() -> io::Result<()> {
     match fs::read_dir("/proc/self/task")?.count() {
         1 => Ok(()),
         count => Err(io::Error::other(format!("the shim has {count} threads"))),

@@ -1,5 +1,7 @@
 //! An app without dependencies: built in a moment, started in a tenth of a second.
 
+use std::path::PathBuf;
+
 use crate::support::world::World;
 
 /// The web process, for the interpreter that every Debian has.
@@ -15,6 +17,12 @@ impl World {
     /// As `greeter`, with files more or others.
     #[track_caller]
     pub(crate) fn greeter_with(&self, greeting: &str, files: &[(&str, &str)]) -> String {
+        let app = self.greeter_source(greeting, files);
+        self.slug(&["build", app.to_str().unwrap()]).ok()
+    }
+
+    /// The source of such an app.
+    pub(crate) fn greeter_source(&self, greeting: &str, files: &[(&str, &str)]) -> PathBuf {
         let folder = format!("greeter-{greeting}");
         let own = [
             ("Procfile", "web: /usr/bin/python3 serve\n"),
@@ -22,7 +30,6 @@ impl World {
             ("greeting", greeting),
         ];
         self.app(&folder, &own);
-        let app = self.app(&folder, files);
-        self.slug(&["build", app.to_str().unwrap()]).ok()
+        self.app(&folder, files)
     }
 }

@@ -18,6 +18,7 @@ pub(crate) mod processes;
 pub(crate) mod pty;
 pub(crate) mod run;
 pub(crate) mod servers;
+pub(crate) mod start;
 pub(crate) mod tools;
 pub(crate) mod traffic;
 pub(crate) mod transcript;
