@@ -252,6 +252,7 @@ impl Site {
             program,
             terminal: Terminal::default(),
             prepare: None,
+            limits: crate::sys::sandbox::Limits::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::json;
+use slug::sys::cgroup::{self, Controller};
 use slug::sys::sandbox::{self, Mount, Network, Program, Spec, Streams, Terminal};
 
 use super::report::{Failure, exit};
@@ -40,6 +41,7 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
         check("store", store_space(store.root())),
         check("sandbox", sandbox_works(store.host(), &[])),
         check("overlay", overlay_works(store.host())),
+        check("limits", limits()),
         check(
             "git",
             tool(settings, &["git"], "needed to build from git work trees"),
@@ -145,6 +147,7 @@ fn try_sandbox(mounts: &[Mount]) -> Result<i32, Failure> {
         },
         terminal: Terminal::default(),
         prepare: None,
+        limits: sandbox::Limits::default(),
     };
     let null = || {
         File::options()
@@ -165,6 +168,29 @@ fn try_sandbox(mounts: &[Mount]) -> Result<i32, Failure> {
     let mut child = sandbox::launch(&Settings::program()?, &spec, streams)?;
     child.started()?;
     Ok(child.wait()?.code())
+}
+
+/// Where `slug up` would be started from here: a unit of its own may have more.
+fn limits() -> (State, String) {
+    let lack = |why: String| {
+        let advice = "run `slug up` as a unit with `Delegate=yes`";
+        let what = "`memory`, `cpu` and `pids` of slug.toml are not enforced";
+        (State::Warning, format!("{what}: {why} ({advice})"))
+    };
+    match cgroup::own().and_then(|root| Ok((cgroup::look(&root)?, root))) {
+        Err(error) => lack(error.to_string()),
+        Ok((controllers, root)) => {
+            let missing = Controller::ALL
+                .into_iter()
+                .filter(|controller| !controllers.contains(controller));
+            let missing: Vec<&str> = missing.map(Controller::name).collect();
+            if missing.is_empty() {
+                (State::Good, format!("{} is delegated", root.display()))
+            } else {
+                lack(format!("{} lacks {}", root.display(), missing.join(", ")))
+            }
+        }
+    }
 }
 
 fn tool(settings: &Settings, names: &[&str], what_for: &str) -> (State, String) {

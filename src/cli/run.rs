@@ -235,7 +235,10 @@ impl From<LaunchError> for Failure {
             LaunchError::Store(error) => error.into(),
             LaunchError::Path(error) => error.into(),
             LaunchError::Sandbox(error) => error.into(),
-            LaunchError::Port(_) | LaunchError::Pipe(_) | LaunchError::NotLoaded(_) => failure,
+            LaunchError::Cgroup(_)
+            | LaunchError::Port(_)
+            | LaunchError::Pipe(_)
+            | LaunchError::NotLoaded(_) => failure,
         }
     }
 }

@@ -9,7 +9,7 @@ use slug::ident::AppName;
 use slug::logs::{Labels, Pump, PumpError, Sink};
 use slug::release::{ConfigChange, plan_config_change, plan_deploy};
 use slug::router::{self, Listener, ProcessOptions, RouterError, RouterProcess};
-use slug::run::{self, Claim, Ended, Found, Front, Leaving, Target, UpError, UpOptions};
+use slug::run::{self, Claim, Ended, Enforcer, Found, Front, Leaving, Target, UpError, UpOptions};
 use slug::store::Store;
 use slug::sys::takeover::{Bag, Package};
 
@@ -31,8 +31,9 @@ pub(crate) fn run(settings: &Settings, typed: &Up) -> Result<u8, Failure> {
         None => settings.app(&store)?,
     };
     let notify = settings.notify()?;
-    // Before anything is started, or said to be.
+    // Before anything is started, or said to be; a process that is started would be in the cgroup that is divided.
     let claim = Claim::take(&store, &app)?;
+    let enforcer = Enforcer::take();
     let listeners = listen(typed)?;
     let pump =
         Pump::start(sinks(settings, &store, &app, typed)?).map_err(|error| pump_failed(&error))?;
@@ -49,6 +50,7 @@ pub(crate) fn run(settings: &Settings, typed: &Up) -> Result<u8, Failure> {
         front: Arc::new(RouterFront(router)),
         pump,
         claim: Arc::new(claim),
+        enforcer,
         exit_on: typed.exit_on.clone(),
         notify,
         program: settings.started_from()?,
@@ -82,6 +84,7 @@ pub(crate) fn resume(
         front: Arc::new(front),
         pump,
         claim: Arc::new(claim),
+        enforcer: Enforcer::take(),
         exit_on: typed.exit_on.clone(),
         notify: settings.notify()?,
         program,

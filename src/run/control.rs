@@ -168,7 +168,7 @@ const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 /// The longest reply, in bytes: `ps` of 500 processes, a tail.
 const REPLY_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How long a client may take to ask.
-const REQUEST_MAX: Duration = Duration::from_secs(10);
+const REQUEST_MAX: Duration = Duration::from_secs(5);
 
 /// Where the socket of an app's supervisor is.
 pub fn socket_path(store: &Store, app: &AppName) -> PathBuf {

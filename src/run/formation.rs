@@ -62,6 +62,11 @@ pub fn types_of<'a>(
                 .map_or_else(|| Ok(ProcessSettings::default()), serde_json::from_value)
                 .map_err(|why| BadFormation(format!("[process.{process_type}] {why}")))?;
             let plan = TypePlan::new(&said, routed == Some(process_type));
+            let asks_a_port = |asked: &Liveness| !matches!(asked.check, Check::Command(_));
+            if !plan.is_routed && plan.liveness.as_ref().is_some_and(asks_a_port) {
+                let why = "liveness asks a path, and no request goes to this type: ask a command";
+                return Err(BadFormation(format!("[process.{process_type}] {why}")));
+            }
             types.insert(process_type.clone(), plan);
         }
     }

@@ -4,9 +4,11 @@ mod handed;
 
 use std::cell::Cell;
 use std::cell::RefCell;
+use std::io;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,17 +21,22 @@ use super::formation::TypePlan;
 use super::launch::Command;
 use super::launch::LaunchError;
 use super::launch::Loaded;
+use super::limits;
 use super::one_off::chain;
 use super::one_off::nothing;
 use super::pipe::pipe;
+use super::pipe::terminal;
 use super::port::Port;
-use super::probe;
+use super::probe::Asked;
 use super::supervisor::Ending;
+use super::watch::FileWatch;
 use crate::ident::Instance;
 use crate::ident::ReleaseVersion;
 use crate::logs::Labels;
 use crate::logs::Pump;
 use crate::logs::Voice;
+use crate::sys::cgroup::Leaf;
+use crate::sys::cgroup::Tree;
 use crate::sys::readable::Readable;
 use crate::sys::sandbox;
 use crate::sys::sandbox::Child;
@@ -51,6 +58,10 @@ pub(super) struct Process {
     child: Rc<RefCell<Child>>,
     /// It was waited for, which can be done once, and its end is being told.
     is_ending: Rc<Cell<bool>>,
+    /// Its cgroup, if it is limited. After `child`: it can be removed when that has ended.
+    leaf: Option<Rc<Leaf>>,
+    /// How often it was told that the kernel killed one of its processes for memory.
+    memory_kills: Rc<Cell<u64>>,
 }
 
 impl Process {
@@ -60,6 +71,7 @@ impl Process {
         instance: &Instance,
         plan: &TypePlan,
         pump: &Pump,
+        tree: Option<&Tree>,
         random: u64,
     ) -> Result<Self, LaunchError> {
         let port = if plan.is_routed {
@@ -68,9 +80,16 @@ impl Process {
             None
         };
         let command = Command::Type(Some(instance.process_type.clone()), Vec::new());
-        let spec = loaded.spec(&command, instance, port.as_ref().map(Port::number))?;
-        let pipe = || pipe(spec.uid).map_err(LaunchError::Pipe);
-        let ((out, to_out), (err, to_err)) = (pipe()?, pipe()?);
+        let mut spec = loaded.spec(&command, instance, port.as_ref().map(Port::number))?;
+        spec.limits.nofile = plan.limits.nofile.map(u64::from);
+        let leaf = match (tree, limits::of_leaf(&plan.limits)) {
+            (Some(tree), Some(limits)) => {
+                Some(tree.leaf(&format!("{instance}-{random:x}"), &limits)?)
+            }
+            _ => None,
+        };
+        spec.limits.cgroup = leaf.as_ref().map(|leaf| leaf.folder().to_owned());
+        let (out, to_out, err, to_err) = outputs(spec.uid, plan.tty).map_err(LaunchError::Pipe)?;
         let streams = Streams {
             stdin: nothing()?,
             stdout: to_out,
@@ -89,6 +108,8 @@ impl Process {
             port: port.map(Rc::new),
             child: Rc::new(RefCell::new(child)),
             is_ending: Rc::default(),
+            leaf: leaf.map(Rc::new),
+            memory_kills: Rc::default(),
         })
     }
 
@@ -115,14 +136,30 @@ impl Process {
 
     /// Ends all in its sandbox.
     pub(super) fn kill(&self) {
+        if let Some(leaf) = &self.leaf {
+            leaf.kill();
+        }
         self.child.borrow().kill();
     }
 
     /// Waits until its check passes, which may be never.
     pub(super) async fn ready(&self) {
-        match self.address() {
-            Some(address) => probe::until_ready(address, &self.plan.check).await,
-            None => std::future::pending().await,
+        self.asked().until_ready(&self.plan.check).await;
+    }
+
+    /// Waits until it does not live any more, which may be never; says why.
+    pub(super) async fn dead(&self) -> String {
+        let Some(liveness) = &self.plan.liveness else {
+            return std::future::pending().await;
+        };
+        let why = self.asked().until_dead(liveness).await;
+        format!("{} {why}", self.instance)
+    }
+
+    fn asked(&self) -> Asked {
+        Asked {
+            address: self.address(),
+            child: Rc::clone(&self.child),
         }
     }
 
@@ -140,6 +177,7 @@ impl Process {
                 text: format!("could not be started: {}", chain(&error)),
             },
         };
+        self.tell_of_memory(pump);
         let (tell, read) = oneshot::channel();
         let farewell = format!("{} {}", self.instance, ending.text);
         pump.ended_then(
@@ -158,6 +196,34 @@ impl Process {
         self.is_ending.get()
     }
 
+    /// Tells each time that memory runs out, until it is dropped.
+    pub(super) async fn watch_memory(&self, pump: &Pump) {
+        let events = self.leaf.as_ref().map(|leaf| leaf.memory_events());
+        let Some(watch) = events.and_then(|events| FileWatch::new(&events)) else {
+            return std::future::pending().await; // it is not limited
+        };
+        loop {
+            watch.changed().await;
+            self.tell_of_memory(pump);
+        }
+    }
+
+    /// Says that the kernel killed a process of it for memory, if that was not said yet.
+    fn tell_of_memory(&self, pump: &Pump) {
+        let leaf = self.leaf.as_ref();
+        let kills = leaf.map_or(0, |leaf| leaf.out_of_memory_kills());
+        if kills > self.memory_kills.replace(kills) {
+            let release = Some(self.version);
+            let source = "slug".to_owned();
+            let mib = self.plan.limits.memory.unwrap_or_default() >> 20;
+            let line = format!(
+                "{} ran out of its memory ({mib} MiB): the kernel has killed {kills} of its processes (R15)",
+                self.instance
+            );
+            pump.say(Labels { source, release }, &line);
+        }
+    }
+
     async fn exit(&self) -> Result<Exit, LaunchError> {
         let (report, exited) = {
             let child = self.child.borrow();
@@ -174,6 +240,18 @@ impl Process {
             exited.wait().await.map_err(LaunchError::Pipe)?;
         }
     }
+}
+
+/// What its output is read from, and what it is written to: two pipes, or one terminal, which its errors go to as well.
+fn outputs(uid: u32, tty: bool) -> io::Result<(OwnedFd, OwnedFd, OwnedFd, OwnedFd)> {
+    if tty {
+        let (out, to_out) = terminal(uid)?;
+        let (nothing, _) = pipe(uid)?;
+        let to_err = to_out.try_clone()?;
+        return Ok((out, to_out, nothing, to_err));
+    }
+    let ((out, to_out), (err, to_err)) = (pipe(uid)?, pipe(uid)?);
+    Ok((out, to_out, err, to_err))
 }
 
 fn watched(fd: BorrowedFd<'_>) -> Result<Readable, LaunchError> {

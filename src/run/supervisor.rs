@@ -151,6 +151,7 @@ impl Supervisor {
             .filter_map(|process| match process.phase {
                 Phase::Starting { until }
                 | Phase::Draining { until }
+                | Phase::Cutting { until }
                 | Phase::Stopping { until } => Some(until),
                 Phase::Up | Phase::Killed => None,
             });

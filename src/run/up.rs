@@ -47,6 +47,7 @@ use super::formation::StateError;
 use super::front::Front;
 use super::launch::LaunchError;
 use super::launch::Loaded;
+use super::limits::Enforcer;
 use super::process::Process;
 use super::supervisor::Ending;
 use super::supervisor::Event;
@@ -67,10 +68,13 @@ use crate::sys::PathError;
 use crate::sys::clock::Timestamp;
 use crate::sys::lock::Lock;
 use crate::sys::notify::Notify;
+use crate::sys::orphans;
 use crate::sys::signal::is_ignored;
 use crate::sys::takeover::Program;
 use crate::sys::takeover::Refusal;
 
+/// A dead child that nobody has waited for in so long is an orphan.
+const ORPHAN_MIN: Duration = Duration::from_secs(1);
 /// How many events are looked at together, at most.
 const EVENTS_MAX: usize = 1000;
 /// How long the last lines and access lines may take to be written when all has ended.
@@ -90,6 +94,8 @@ pub struct UpOptions {
     pub pump: Pump,
     /// The right to supervise the app.
     pub claim: Arc<Claim>,
+    /// What limits processes.
+    pub enforcer: Enforcer,
     /// With the end of a process of this type everything ends.
     pub exit_on: Option<ProcessType>,
     /// The service manager that started us.
@@ -214,6 +220,7 @@ pub fn up(mut options: UpOptions) -> Result<Ended, UpError> {
         let door = Door::open(listener, move |it| {
             let _ = asked.send(Message::Asked(it));
         });
+        inherit_orphans().map_err(|error| UpError::Io("catch signals", error))?;
         signals(&inbox).map_err(|error| UpError::Io("catch signals", error))?;
         let mut reactor = Reactor::new(options, state, memory, door, inbox);
         if let Some(resumed) = resumed {
@@ -263,6 +270,32 @@ fn hear_signal(
         while signals.recv().await.is_some() && inbox.send(message()).is_ok() {}
     });
     Ok(())
+}
+
+/// As PID 1 it is the parent of all that lose theirs.
+fn inherit_orphans() -> io::Result<()> {
+    if orphans::are_mine() {
+        tokio::task::spawn_local(reap_orphans(signal(SignalKind::child())?));
+    }
+    Ok(())
+}
+
+/// A child of its own is waited for as soon as it has ended: what
+/// has been dead for longer is nobody's.
+async fn reap_orphans(mut ends: tokio::signal::unix::Signal) {
+    loop {
+        let mut dead = orphans::dead();
+        while !dead.is_empty() {
+            tokio::time::sleep(ORPHAN_MIN).await;
+            let now = orphans::dead();
+            for pid in now.iter().filter(|pid| dead.contains(*pid)) {
+                orphans::reap(*pid);
+            }
+            dead = now;
+            dead.retain(|pid| orphans::is_dead(*pid));
+        }
+        ends.recv().await;
+    }
 }
 
 struct Reactor {
@@ -382,7 +415,12 @@ impl Reactor {
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
-                Message::Happened(event) => events.push(event),
+                Message::Happened(event) => {
+                    if let Event::Unhealthy(_, why) = &event {
+                        self.say(None, &format!("{why}: it is ended"));
+                    }
+                    events.push(event);
+                }
                 Message::Exited(id, ending) => {
                     if let Some(process) = self.processes.remove(&id) {
                         self.ended.insert(id, process.voice.clone());
@@ -454,14 +492,17 @@ async fn tell(
     inbox: mpsc::UnboundedSender<Message>,
 ) {
     let ready = async {
-        if !is_ready {
+        if !is_ready && process.plan.is_checked() {
             process.ready().await;
             let _ = inbox.send(Message::Happened(Event::Ready(id)));
         }
+        let why = process.dead().await;
+        let _ = inbox.send(Message::Happened(Event::Unhealthy(id, why)));
         std::future::pending::<()>().await;
     };
     tokio::select! {
         ending = process.ended(&pump) => drop(inbox.send(Message::Exited(id, ending))),
         () = ready => {}
+        () = process.watch_memory(&pump) => {}
     }
 }

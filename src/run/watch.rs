@@ -50,15 +50,35 @@ impl LedgerWatch {
     }
 }
 
+/// A file that is watched for changes of its content.
+pub(super) struct FileWatch(Readable);
+
+impl FileWatch {
+    /// None if it cannot be watched.
+    pub(super) fn new(file: &Path) -> Option<Self> {
+        watched_for(file, inotify::WatchFlags::MODIFY).map(Self)
+    }
+
+    /// Returns when it has changed; never, if that cannot be told any more.
+    pub(super) async fn changed(&self) {
+        if self.0.wait().await.is_err() {
+            return std::future::pending().await;
+        }
+        let mut events = [MaybeUninit::<u8>::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&self.0, &mut events);
+        while reader.next().is_ok() {}
+    }
+}
+
+/// Records are linked in, or renamed in, whole.
 fn watched(folder: &Path) -> Option<Readable> {
+    let flags = inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
+    watched_for(folder, flags)
+}
+
+fn watched_for(path: &Path, flags: inotify::WatchFlags) -> Option<Readable> {
     let inotify =
         inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok()?;
-    // Records are linked in, or renamed in, whole.
-    inotify::add_watch(
-        &inotify,
-        folder,
-        inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO,
-    )
-    .ok()?;
+    inotify::add_watch(&inotify, path, flags).ok()?;
     Readable::watch(inotify).ok()
 }

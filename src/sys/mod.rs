@@ -4,6 +4,7 @@
 
 pub mod attributes;
 pub mod cancel;
+pub mod cgroup;
 pub(crate) mod channel;
 pub mod clock;
 pub mod copy;
@@ -15,6 +16,7 @@ pub(crate) mod helper;
 pub mod here;
 pub mod lock;
 pub mod notify;
+pub mod orphans;
 pub mod output_fd;
 pub mod readable;
 pub mod relay;

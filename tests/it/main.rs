@@ -26,6 +26,8 @@ mod detect;
 mod exec;
 mod explain;
 mod export;
+mod faults;
+mod formation;
 mod isolation;
 mod killed_build;
 mod lifecycle;

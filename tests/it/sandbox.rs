@@ -80,6 +80,7 @@ fn spec(argv: &[&str]) -> Spec {
         },
         terminal: Terminal::default(),
         prepare: None,
+        limits: slug::sys::sandbox::Limits::default(),
     }
 }
 

@@ -73,6 +73,23 @@ fn the_spec_of_the_slug_format_is_true() {
     check(Path::new("spec/slug-format.md"));
 }
 
+/// Its console block; its toml block is what a build reads; its table names each key and no other.
+#[test]
+fn the_spec_of_the_formation_is_true() {
+    use slug::archive::settings::ProcessSettings;
+    check(Path::new("spec/formation.md"));
+    let page = include_str!("../../spec/formation.md");
+    let block = page.split("```toml\n").nth(1).unwrap();
+    let block: toml::Table = toml::from_str(block.split("```").next().unwrap()).unwrap();
+    for (_, settings) in block["process"].as_table().unwrap() {
+        let _: ProcessSettings = settings.clone().try_into().unwrap();
+    }
+    let table = page.split("|---|---|---|\n").nth(1).unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let keys: Vec<&str> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
+    assert_eq!(keys, ProcessSettings::KEYS);
+}
+
 #[test]
 fn the_spec_of_the_store_is_true() {
     check(Path::new("spec/store.md"));

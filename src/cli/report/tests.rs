@@ -1105,6 +1105,7 @@ fn of_processes() {
             LaunchError::Sandbox(SandboxError::Prepare("exec.d failed".to_owned())),
             LaunchError::Port(refused()),
             LaunchError::Pipe(refused()),
+            LaunchError::Cgroup(slug::sys::cgroup::CgroupError::Shared(path())),
             LaunchError::NotLoaded(parsed("web.1")),
         ],
         expect![[r#"
@@ -1150,6 +1151,9 @@ fn of_processes() {
             error: could not make what its output goes through: permission denied
             [exit 1]
 
+            error: other processes are in the cgroup `/var/lib/slug/some/file` too
+            [exit 1]
+
             error: the release of web.1 is not loaded
             [exit 1]
 
@@ -1166,6 +1170,7 @@ fn of_processes() {
             LaunchError::Sandbox(_),
             LaunchError::Port(_),
             LaunchError::Pipe(_),
+            LaunchError::Cgroup(_),
             LaunchError::NotLoaded(_),
         ]
     );

@@ -16,7 +16,7 @@ use super::Asked;
 use super::attend;
 
 /// How many clients are heard at once; more wait.
-const CLIENTS_MAX: usize = 32;
+const CLIENTS_MAX: usize = 256;
 
 /// Takes clients in until it is closed; those that come then wait in the kernel's queue.
 pub(in crate::run) struct Door {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use serde::Deserialize;
@@ -15,6 +16,7 @@ use crate::logs::Labels;
 use crate::logs::Voice;
 use crate::run::formation::TypePlan;
 use crate::run::port::Port;
+use crate::sys::cgroup::Leaf;
 use crate::sys::sandbox::Child;
 use crate::sys::sandbox::ChildState;
 use crate::sys::takeover::Bag;
@@ -30,6 +32,9 @@ pub(in crate::run) struct ProcessState {
     voice: u64,
     port: Option<(u16, Place)>,
     child: ChildState,
+    /// Its cgroup, if it is limited.
+    #[serde(default)]
+    leaf: Option<PathBuf>,
 }
 
 impl Process {
@@ -46,6 +51,7 @@ impl Process {
             voice: self.voice.id(),
             port,
             child: self.child.borrow().state(bag)?,
+            leaf: self.leaf.as_ref().map(|leaf| leaf.folder().to_owned()),
         })
     }
 
@@ -53,6 +59,9 @@ impl Process {
     pub(in crate::run) fn let_go(self) {
         if let Some(child) = Rc::into_inner(self.child) {
             child.into_inner().let_go();
+        }
+        if let Some(leaf) = self.leaf.and_then(Rc::into_inner) {
+            leaf.let_go();
         }
     }
 
@@ -78,6 +87,8 @@ impl Process {
             voice: voice(state.voice, &labels),
             port,
             child: Rc::new(RefCell::new(Child::adopt(state.child, bag)?)),
+            leaf: state.leaf.map(Leaf::adopt).map(Rc::new),
+            memory_kills: Rc::default(),
             is_ending: Rc::default(),
         })
     }

@@ -124,10 +124,21 @@ pub(super) struct Process {
 /// Where a process stands between its start and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Phase {
-    Starting { until: Moment },
+    Starting {
+        until: Moment,
+    },
     Up,
-    Draining { until: Moment },
-    Stopping { until: Moment },
+    /// Nothing new goes to it; what is in flight goes on.
+    Draining {
+        until: Moment,
+    },
+    /// What is in flight at it is being ended.
+    Cutting {
+        until: Moment,
+    },
+    Stopping {
+        until: Moment,
+    },
     Killed,
 }
 

@@ -116,6 +116,8 @@ pub enum Action {
     },
     /// Say `Idle` when no request is in flight at it.
     WatchIdle(ProcessId),
+    /// Its time to drain is over: end what is in flight at it. It is `Idle` then.
+    Cut(ProcessId),
     /// All its processes are ready for the first time: it is what the host runs now.
     Switched {
         /// Which.
@@ -158,8 +160,10 @@ pub enum Action {
     Superseded(ReleaseVersion),
     /// A process ended unasked and is started again after a pause.
     Backoff {
+        /// Of which release.
+        version: ReleaseVersion,
         /// Which ended.
-        id: ProcessId,
+        instance: Instance,
         /// Until the next start.
         pause: Duration,
         /// How often it has ended so.

@@ -14,6 +14,9 @@ use super::event::Moment;
 use super::event::ProcessId;
 use crate::run::formation::TypePlan;
 
+/// What is in flight when the time to drain is over has so long to be ended cleanly.
+const CUT_MAX: Duration = Duration::from_secs(10);
+
 impl Supervisor {
     pub(super) fn exited(
         &mut self,
@@ -61,7 +64,7 @@ impl Supervisor {
             actions.push(Action::EndedAll { id, ending });
             return self.stop(actions);
         }
-        self.back_off(id, &process, ended_well, now, actions);
+        self.back_off(&process, ended_well, now, actions);
     }
 
     /// Was it to take another's place? If one was to take its own, that has it now.
@@ -81,7 +84,6 @@ impl Supervisor {
 
     fn back_off(
         &mut self,
-        id: ProcessId,
         process: &Process,
         ended_well: bool,
         now: Moment,
@@ -90,8 +92,11 @@ impl Supervisor {
         if !self.serving().any(|serving| serving == process.generation) {
             return; // undone: it is not started again
         }
-        let era = self.generations.get_mut(&process.generation);
-        let Some(slot) = era.and_then(|era| era.slots.get_mut(&process.instance)) else {
+        let Some(era) = self.generations.get_mut(&process.generation) else {
+            return;
+        };
+        let version = era.plan.version;
+        let Some(slot) = era.slots.get_mut(&process.instance) else {
             return; // scaled away meanwhile
         };
         let was_long_up =
@@ -108,7 +113,8 @@ impl Supervisor {
         let pause = jittered(slot.crashes, &mut self.random);
         (slot.not_before, slot.waiting_since) = (now + pause, now);
         actions.push(Action::Backoff {
-            id,
+            version,
+            instance: process.instance.clone(),
             pause,
             crashes: slot.crashes,
         });
@@ -139,11 +145,12 @@ impl Supervisor {
     }
 
     pub(super) fn idle(&mut self, id: ProcessId, now: Moment, actions: &mut Vec<Action>) {
-        if self
-            .processes
-            .get(&id)
-            .is_some_and(|process| matches!(process.phase, Phase::Draining { .. }))
-        {
+        if self.processes.get(&id).is_some_and(|process| {
+            matches!(
+                process.phase,
+                Phase::Draining { .. } | Phase::Cutting { .. }
+            )
+        }) {
             self.signal(id, now, actions);
         }
     }
@@ -174,9 +181,10 @@ impl Supervisor {
     /// What time alone does.
     pub(super) fn expire(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let is_due = |phase: Phase| match phase {
-            Phase::Starting { until } | Phase::Draining { until } | Phase::Stopping { until } => {
-                now >= until
-            }
+            Phase::Starting { until }
+            | Phase::Draining { until }
+            | Phase::Cutting { until }
+            | Phase::Stopping { until } => now >= until,
             Phase::Up | Phase::Killed => false,
         };
         let processes = self.processes.iter();
@@ -185,7 +193,8 @@ impl Supervisor {
         for (id, phase) in due {
             match phase {
                 Phase::Starting { .. } => self.starting_is_over(id, now, actions),
-                Phase::Draining { .. } => self.signal(id, now, actions),
+                Phase::Draining { .. } => self.cut(id, now, actions),
+                Phase::Cutting { .. } => self.signal(id, now, actions),
                 Phase::Stopping { .. } => self.kill(id, true, now, actions),
                 Phase::Up | Phase::Killed => {}
             }
@@ -232,12 +241,23 @@ impl Supervisor {
                 Mode::Stopping | Mode::Finished => plan.drain.min(plan.grace),
             });
             let until = process.unrouted_at.unwrap_or(now) + drain;
-            if !process.was_routed || until <= now {
+            if !process.was_routed {
                 self.signal(*id, now, actions);
+            } else if until <= now {
+                actions.push(Action::WatchIdle(*id));
+                self.cut(*id, now, actions);
             } else if let Some(process) = self.processes.get_mut(id) {
                 (process.phase, process.since) = (Phase::Draining { until }, now);
                 actions.push(Action::WatchIdle(*id));
             }
+        }
+    }
+
+    fn cut(&mut self, id: ProcessId, now: Moment, actions: &mut Vec<Action>) {
+        if let Some(process) = self.processes.get_mut(&id) {
+            let until = now + CUT_MAX;
+            (process.phase, process.since) = (Phase::Cutting { until }, now);
+            actions.push(Action::Cut(id));
         }
     }
 

@@ -58,7 +58,7 @@ impl Supervisor {
             Phase::Starting { .. } => "starting",
             Phase::Up if self.standby == Some(process.generation) => "standby",
             Phase::Up => "up",
-            Phase::Draining { .. } => "draining",
+            Phase::Draining { .. } | Phase::Cutting { .. } => "draining",
             Phase::Stopping { .. } | Phase::Killed => "stopping",
         };
         let slot = era.slots.get(&process.instance);

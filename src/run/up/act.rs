@@ -5,7 +5,6 @@ use super::Reactor;
 use super::tell;
 use crate::ident::Instance;
 use crate::ident::ReleaseVersion;
-use crate::logs::Labels;
 use crate::logs::Voice;
 use crate::run::control::Reply;
 use crate::run::front::Target;
@@ -32,6 +31,7 @@ impl Reactor {
             Action::Kill { id, overdue } => self.kill(id, overdue),
             Action::Route { targets, hold } => self.route(&targets, hold),
             Action::WatchIdle(id) => self.watch_idle(id),
+            Action::Cut(id) => self.options.front.cut(id.0),
             Action::Switched { version, .. } => self.switched(version),
             Action::Undone {
                 version,
@@ -52,7 +52,12 @@ impl Reactor {
             } => self.kept(failed, &instance, &why),
             Action::EndedAll { id, ending } => self.ended_all(id, &ending),
             Action::Superseded(version) => self.superseded(version),
-            Action::Backoff { id, pause, crashes } => self.backoff(id, pause, crashes),
+            Action::Backoff {
+                version,
+                instance,
+                pause,
+                crashes,
+            } => self.backoff(version, &instance, pause, crashes),
             Action::Forget(_) => self.forget(),
             Action::CloseFront => self.options.front.close(),
             Action::Finished => self.is_finished = true,
@@ -111,6 +116,7 @@ impl Reactor {
             instance,
             type_plan,
             &self.options.pump,
+            self.options.enforcer.tree(),
             self.random >> 33,
         )
     }
@@ -223,20 +229,16 @@ impl Reactor {
         }
     }
 
-    fn backoff(&self, id: ProcessId, pause: Duration, crashes: u32) {
-        let Some(voice) = self.ended.get(&id) else {
-            return;
-        };
-        let Labels { source, release } = voice.labels();
+    fn backoff(&self, version: ReleaseVersion, instance: &Instance, pause: Duration, crashes: u32) {
         let times = if crashes == 1 {
             "once".to_owned()
         } else {
             format!("{crashes} times")
         };
         self.say(
-            *release,
+            Some(version),
             &format!(
-                "{source} is started again in {:.1} s (it has ended {times})",
+                "{instance} is started again in {:.1} s (it has ended {times})",
                 pause.as_secs_f64()
             ),
         );

@@ -120,6 +120,9 @@ impl Reactor {
                     self.put_off = None;
                     let has_fallback = self.has_fallback(version);
                     self.loaded.insert(version, Rc::new(loaded));
+                    for lack in self.options.enforcer.lacks(&types) {
+                        self.say(Some(version), &lack);
+                    }
                     self.say(Some(version), &format!("starting {version}"));
                     self.step([Event::Released(Plan {
                         version,

@@ -1,5 +1,6 @@
 //! The caller's side: starting a sandbox, and the hold on a running one.
 
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -73,6 +74,9 @@ pub struct Child {
     pub(super) executed: bool,
     pub(super) reaped: bool,
     pub(super) ended: Option<Exit>,
+    pub(super) next_errand: u32,
+    /// Those that have ended, until they are asked for.
+    pub(super) errands: BTreeMap<u32, Exit>,
 }
 
 /// Starts the program of `spec` with this very program as the shim; returns when it was
@@ -104,6 +108,8 @@ pub fn launch(shim: &Path, spec: &Spec, streams: Streams) -> Result<Child, Sandb
         executed: false,
         reaped: false,
         ended: None,
+        next_errand: errands_from(),
+        errands: BTreeMap::new(),
     })
 }
 
@@ -195,6 +201,12 @@ fn begun(lifeline: BorrowedFd<'_>, shim: &Path, ended: &str) -> Result<Begun, Sa
     }
 }
 
+/// The number of the first errand: another program that goes on with this child begins with another.
+pub(super) fn errands_from() -> u32 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u32::try_from((now.tv_sec & 0xffff) << 16).unwrap_or_default()
+}
+
 /// What came over the lifeline.
 #[derive(Debug)]
 pub(super) enum Heard {
@@ -276,8 +288,35 @@ impl Child {
     pub fn signal(&self, signal: i32, scope: Scope) {
         let _ = channel::send(
             self.lifeline.as_fd(),
-            &wire::Command { signal, scope }.encode(),
+            &wire::Command::Signal { signal, scope }.encode(),
         );
+    }
+
+    /// Has the shell run a line inside the sandbox, beside the program, with its rights, its environment as it was
+    /// started with, and neither input nor output; says by which number its end is asked for.
+    pub fn begin_errand(&mut self, line: &str) -> io::Result<u32> {
+        let id = self.next_errand;
+        self.next_errand = id.wrapping_add(1);
+        let line = line.to_owned();
+        let command = wire::Command::Errand { id, line };
+        channel::send(self.lifeline.as_fd(), &command.encode()).map(|()| id)
+    }
+
+    /// How an errand ended, as far as is known; told once. `report_fd` is readable when more is.
+    pub fn take_errand(&mut self, id: u32) -> Result<Option<Exit>, SandboxError> {
+        loop {
+            match self.next(Patience::DoNotWait)? {
+                Heard::Nothing | Heard::Closed => return Ok(self.errands.remove(&id)),
+                heard @ (Heard::Report(_) | Heard::Terminal(_)) => self.take(heard)?,
+            }
+        }
+    }
+
+    /// Kills an errand, and forgets it.
+    pub fn end_errand(&mut self, id: u32) {
+        self.errands.remove(&id);
+        let command = wire::Command::EndErrand { id };
+        let _ = channel::send(self.lifeline.as_fd(), &command.encode()); // the sandbox has ended, and it too
     }
 
     /// Kills everything in the sandbox.
@@ -322,6 +361,7 @@ impl Child {
                 self.ended = Some(exit);
                 self.executed = true;
             }
+            Heard::Report(Report::Errand { id, exit }) => drop(self.errands.insert(id, exit)),
             Heard::Report(Report::Failed(error)) => {
                 self.reap()?;
                 return Err(error);

@@ -234,7 +234,7 @@ impl Guest {
 
     /// Sends a signal; a process that has ended is no error. `Scope::All` is its process group, never the sandbox.
     pub fn signal(&self, signal: i32, scope: Scope) {
-        let command = wire::Command { signal, scope };
+        let command = wire::Command::Signal { signal, scope };
         let _ = channel::send(self.lifeline.as_fd(), &command.encode());
     }
 }

@@ -2,6 +2,7 @@
 //! next. Inits are children of the process, whatever program that is: they are
 //! waited for as before.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd as _;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use crate::sys::sandbox::Child;
 use crate::sys::sandbox::Exit;
+use crate::sys::sandbox::child::errands_from;
 use crate::sys::sandbox::wire::Report;
 use crate::sys::takeover::Bag;
 use crate::sys::takeover::Place;
@@ -79,6 +81,8 @@ impl Child {
             executed,
             reaped,
             ended,
+            next_errand: errands_from(),
+            errands: BTreeMap::new(),
         })
     }
 }

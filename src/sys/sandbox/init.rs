@@ -25,8 +25,10 @@ use crate::sys::sandbox::SandboxError;
 use crate::sys::sandbox::Scope;
 use crate::sys::sandbox::Spec;
 use crate::sys::sandbox::base;
+use crate::sys::sandbox::errand::Errands;
 use crate::sys::sandbox::error::setup;
 use crate::sys::sandbox::identity::Identity;
+use crate::sys::sandbox::limits;
 use crate::sys::sandbox::overlay;
 use crate::sys::sandbox::program;
 use crate::sys::sandbox::root::GUARDED;
@@ -83,6 +85,9 @@ fn set_up(spec: &Spec, identity: &Identity) -> Result<(), SandboxError> {
         rustix::stdio::stderr(),
     ] {
         identity.own_pipe(stream)?;
+    }
+    if let Some(nofile) = spec.limits.nofile {
+        limits::allow(nofile)?;
     }
     identity.take_on()?;
     scope::restrict()?;
@@ -166,6 +171,7 @@ pub(super) struct Started {
     pub(super) leader: Pid,
     /// Open for the life of the sandbox, although nobody reads it.
     _terminal: Option<OwnedFd>,
+    errands: Errands,
     /// Holds the words of its failure until the exec closes it.
     failure: OwnedFd,
 }
@@ -177,6 +183,7 @@ pub(super) fn start(
 ) -> Result<Started, SandboxError> {
     let terminal = terminal::make(order.spec.terminal, caller)
         .map_err(|error| setup("make the terminal", error))?;
+    let errands = Errands::new(order.spec.program.clone(), order.spec.limits.nofile);
     let failed = |error: rustix::io::Errno| setup("start the process", error.into());
     let (failure, words) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
     // SAFETY: the init was cloned from the shim, which has a single thread, and started none.
@@ -197,6 +204,7 @@ pub(super) fn start(
     Ok(Started {
         leader,
         _terminal: terminal,
+        errands,
         failure,
     })
 }
@@ -230,6 +238,7 @@ pub(super) fn watch(caller: &OwnedFd, started: Started, all: i32) -> io::Result<
     let Started {
         leader,
         _terminal,
+        mut errands,
         failure,
     } = started;
     let mut failure = Some(failure);
@@ -243,7 +252,12 @@ pub(super) fn watch(caller: &OwnedFd, started: Started, all: i32) -> io::Result<
         if failure_ready && let Some(failure) = failure.take() {
             report_start(caller.as_fd(), failure)?;
         }
-        if signals_ready && let Some(exit) = reap(signals.as_fd(), leader)? {
+        let caller_fd = caller.as_fd();
+        if signals_ready
+            && let Some(exit) = reap(signals.as_fd(), leader, &mut |pid, exit| {
+                errands.reaped(caller_fd, pid, exit);
+            })?
+        {
             if let Some(failure) = failure.take() {
                 report_start(caller.as_fd(), failure)?;
             }
@@ -251,7 +265,11 @@ pub(super) fn watch(caller: &OwnedFd, started: Started, all: i32) -> io::Result<
         }
         if caller_ready {
             match channel::receive(caller.as_fd(), Patience::DoNotWait, MESSAGE_BYTES_MAX)? {
-                Received::Message(message, _) => deliver(Command::decode(&message)?, leader, all),
+                Received::Message(message, _) => match Command::decode(&message)? {
+                    Command::Signal { signal, scope } => deliver(signal, scope, leader, all),
+                    Command::Errand { id, line } => errands.begin(caller_fd, id, line),
+                    Command::EndErrand { id } => errands.end(id),
+                },
                 Received::Nothing => {}
                 Received::Closed => return Ok(Watched::Abandoned),
             }
@@ -283,8 +301,12 @@ fn report_start(caller: BorrowedFd<'_>, failure: OwnedFd) -> io::Result<()> {
     channel::send(caller, &report)
 }
 
-/// Reaps all that ended; says how the leader did, if it is among them.
-fn reap(signals: BorrowedFd<'_>, leader: Pid) -> io::Result<Option<Exit>> {
+/// Reaps all that ended; says how the leader did, if it is among them. `other` is told of each of the others.
+fn reap(
+    signals: BorrowedFd<'_>,
+    leader: Pid,
+    other: &mut dyn FnMut(i32, Option<Exit>),
+) -> io::Result<Option<Exit>> {
     const SIGNALFD_SIGINFO_BYTES: usize = 128;
     // One record at most: the same signal is pending once, however many children ended.
     match rustix::io::read(signals, &mut [0; SIGNALFD_SIGINFO_BYTES]) {
@@ -295,7 +317,7 @@ fn reap(signals: BorrowedFd<'_>, leader: Pid) -> io::Result<Option<Exit>> {
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) if pid == leader => exit = exit_of(status),
-            Ok(Some(_)) => {}
+            Ok(Some((pid, status))) => other(pid.as_raw_pid(), exit_of(status)),
             Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(exit),
             Err(error) => return Err(error.into()),
         }
@@ -310,8 +332,7 @@ fn exit_of(status: WaitStatus) -> Option<Exit> {
 }
 
 /// A process that has ended, or a number that is no signal, is no error.
-fn deliver(command: Command, leader: Pid, all: i32) {
-    let Command { signal, scope } = command;
+fn deliver(signal: i32, scope: Scope, leader: Pid, all: i32) {
     let whom = match scope {
         Scope::All => all,
         Scope::Leader => leader.as_raw_pid(),

@@ -26,8 +26,13 @@ const WANTED: [(Resource, Option<u64>); 9] = [
 ];
 
 /// Sets the limits of this process. A core dump, which may hold secrets, is barred for good.
-pub(super) fn set() -> Result<(), SandboxError> {
+/// `nofile` is wanted of the open descriptors in the place of the default.
+pub(super) fn set(nofile: Option<u64>) -> Result<(), SandboxError> {
     for (resource, wanted) in WANTED {
+        let wanted = match resource {
+            Resource::Nofile => nofile.or(wanted),
+            _ => wanted,
+        };
         let maximum = rustix::process::getrlimit(resource).maximum;
         let current = at_most(wanted, maximum);
         let maximum = if resource == Resource::Core {
@@ -39,6 +44,20 @@ pub(super) fn set() -> Result<(), SandboxError> {
             .map_err(|error| setup(&format!("limit {resource:?}"), error.into()))?;
     }
     Ok(())
+}
+
+/// Lets this process, and those that it starts, have so many open descriptors: to be called before rights are given up.
+pub(super) fn allow(nofile: u64) -> Result<(), SandboxError> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let Some(maximum) = limit.maximum.filter(|maximum| *maximum < nofile) else {
+        return Ok(());
+    };
+    let raised = Rlimit {
+        current: limit.current,
+        maximum: Some(nofile),
+    };
+    let step = format!("allow {nofile} open descriptors (the hard limit here is {maximum})");
+    rustix::process::setrlimit(Resource::Nofile, raised).map_err(|error| setup(&step, error.into()))
 }
 
 fn at_most(wanted: Option<u64>, maximum: Option<u64>) -> Option<u64> {

@@ -14,6 +14,7 @@
 mod base;
 mod child;
 mod enter;
+mod errand;
 mod error;
 mod guest;
 mod handed;
@@ -45,6 +46,7 @@ pub use error::SandboxError;
 pub use handed::ChildState;
 pub(in crate::sys) use shim::alone;
 pub use shim::shim;
+pub use spec::Limits;
 pub use spec::Mount;
 pub use spec::Network;
 pub use spec::Prepare;

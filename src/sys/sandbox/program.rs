@@ -38,7 +38,7 @@ fn ready(order: Order, prepare: Prepare) -> Result<Program, SandboxError> {
     terminal::take(order.spec.terminal).map_err(|error| setup("take the terminal", error))?;
     syscall::default_all_signals();
     syscall::hold_back(0).map_err(|error| setup("let signals through", error))?;
-    limits::set()?;
+    limits::set(order.spec.limits.nofile)?;
     let mut program = order.spec.program;
     let cwd = program.cwd.clone();
     rustix::process::chdir(&cwd).map_err(|error| {
@@ -56,7 +56,7 @@ fn ready(order: Order, prepare: Prepare) -> Result<Program, SandboxError> {
 }
 
 /// Tries each place where the program may be; returns only why none was it.
-fn execute(program: &Program) -> SandboxError {
+pub(super) fn execute(program: &Program) -> SandboxError {
     let Some(name) = program.argv.first() else {
         return SandboxError::NotFound {
             program: String::new(),

@@ -3,8 +3,9 @@
 //! and is gone.
 
 use std::fs;
-use std::io::{self, Read as _, Seek as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::sys::channel;
@@ -86,6 +87,9 @@ fn read_order(order: OwnedFd) -> io::Result<Order> {
 fn clone_init(caller: &OwnedFd, order: Order, prepare: Prepare) -> Result<u32, SandboxError> {
     let identity = Identity::of_caller(order.spec.uid)?;
     alone().map_err(|error| setup("clone the init", error))?;
+    if let Some(cgroup) = &order.spec.limits.cgroup {
+        enter(cgroup).map_err(|error| setup(&format!("enter `{}`", cgroup.display()), error))?;
+    }
     let mut flags =
         libc::CLONE_PARENT | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
     if identity.namespace {
@@ -101,6 +105,14 @@ fn clone_init(caller: &OwnedFd, order: Order, prepare: Prepare) -> Result<u32, S
         Some(pid) => Ok(pid),
         None => init::live(caller, order, &identity, prepare),
     }
+}
+
+/// Moves this process, and with it all that it will clone, into a cgroup.
+fn enter(cgroup: &Path) -> io::Result<()> {
+    let mut file = fs::File::options()
+        .write(true)
+        .open(cgroup.join("cgroup.procs"))?;
+    file.write_all(b"0") // whoever writes
 }
 
 /// Whether this process has a single thread.

@@ -24,6 +24,17 @@ pub struct Spec {
     pub terminal: Terminal,
     /// Work done inside, right before the exec: handed to the `Prepare` of `shim`.
     pub prepare: Option<serde_json::Value>,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// What a sandboxed process may use, over what every one may.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Open descriptors of each process; a host's own hard limit can be raised by root alone.
+    pub nofile: Option<u64>,
+    /// A folder of cgroup v2, on the host, that all processes of the sandbox are in.
+    pub cgroup: Option<PathBuf>,
 }
 
 /// One thing mounted over the base: `nosuid`, `nodev`. `to` is absolute, inside; missing

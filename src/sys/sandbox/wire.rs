@@ -12,6 +12,7 @@ mod write;
 use std::io;
 
 use crate::sys::sandbox::Exit;
+use crate::sys::sandbox::Limits;
 use crate::sys::sandbox::Network;
 use crate::sys::sandbox::SandboxError;
 use crate::sys::sandbox::Scope;
@@ -47,13 +48,19 @@ pub(super) enum Report {
     Failed(SandboxError),
     /// The executed process ended.
     Ended(Exit),
+    /// An errand ended.
+    Errand { id: u32, exit: Exit },
 }
 
 /// What the init is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Command {
-    pub(super) signal: i32,
-    pub(super) scope: Scope,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    /// Send a signal.
+    Signal { signal: i32, scope: Scope },
+    /// Run a line by the shell, beside the program.
+    Errand { id: u32, line: String },
+    /// Kill what an errand runs.
+    EndErrand { id: u32 },
 }
 
 impl Order {
@@ -65,6 +72,7 @@ impl Order {
             program,
             terminal,
             prepare,
+            limits,
         } = spec;
         let mut to = Writer::default();
         to.option(namespaces.as_ref(), |to, flags| to.number(*flags));
@@ -83,6 +91,11 @@ impl Order {
         to.option(prepare.as_ref(), |to, value| {
             to.bytes(value.to_string().as_bytes());
         });
+        let Limits { nofile, cgroup } = limits;
+        to.option(nofile.as_ref(), |to, nofile| {
+            to.bytes(&nofile.to_le_bytes());
+        });
+        to.option(cgroup.as_ref(), |to, cgroup| to.path(cgroup));
         to.0
     }
 
@@ -104,6 +117,14 @@ impl Order {
         };
         let prepare =
             from.option(|from| serde_json::from_slice(from.bytes()?).map_err(io::Error::other))?;
+        let nofile = from.option(|from| {
+            let bytes = from.bytes()?.try_into().map_err(io::Error::other)?;
+            Ok(u64::from_le_bytes(bytes))
+        })?;
+        let limits = Limits {
+            nofile,
+            cgroup: from.option(Reader::path)?,
+        };
         Ok(Self {
             spec: Spec {
                 mounts,
@@ -112,6 +133,7 @@ impl Order {
                 program,
                 terminal,
                 prepare,
+                limits,
             },
             namespaces,
         })
@@ -132,13 +154,14 @@ impl Report {
                 to.number(2);
                 to.error(error);
             }
-            Self::Ended(Exit::Code(code)) => {
+            Self::Ended(exit) => {
                 to.number(3);
-                to.signed(*code);
+                to.exit(*exit);
             }
-            Self::Ended(Exit::Signal(signal)) => {
+            Self::Errand { id, exit } => {
                 to.number(4);
-                to.signed(*signal);
+                to.number(*id);
+                to.exit(*exit);
             }
         }
         to.0
@@ -154,30 +177,56 @@ impl Report {
             5 => Self::Terminal,
             1 => Self::Executed,
             2 => Self::Failed(from.error()?),
-            3 => Self::Ended(Exit::Code(from.signed()?)),
-            4 => Self::Ended(Exit::Signal(from.signed()?)),
+            3 => Self::Ended(from.exit()?),
+            4 => Self::Errand {
+                id: from.number()?,
+                exit: from.exit()?,
+            },
             _ => return Err(garbled()),
         })
     }
 }
 
 impl Command {
-    pub(super) fn encode(self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut to = Writer::default();
-        to.signed(self.signal);
-        to.flag(self.scope == Scope::All);
+        match self {
+            Self::Signal { signal, scope } => {
+                to.number(0);
+                to.signed(*signal);
+                to.flag(*scope == Scope::All);
+            }
+            Self::Errand { id, line } => {
+                to.number(1);
+                to.number(*id);
+                to.bytes(line.as_bytes());
+            }
+            Self::EndErrand { id } => {
+                to.number(2);
+                to.number(*id);
+            }
+        }
         to.0
     }
 
     pub(super) fn decode(bytes: &[u8]) -> io::Result<Self> {
         let mut from = Reader(bytes);
-        let signal = from.signed()?;
-        let scope = if from.flag()? {
-            Scope::All
-        } else {
-            Scope::Leader
-        };
-        Ok(Self { signal, scope })
+        Ok(match from.number()? {
+            0 => Self::Signal {
+                signal: from.signed()?,
+                scope: if from.flag()? {
+                    Scope::All
+                } else {
+                    Scope::Leader
+                },
+            },
+            1 => Self::Errand {
+                id: from.number()?,
+                line: String::from_utf8(from.bytes()?.to_vec()).map_err(io::Error::other)?,
+            },
+            2 => Self::EndErrand { id: from.number()? },
+            _ => return Err(garbled()),
+        })
     }
 }
 

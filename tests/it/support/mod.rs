@@ -7,6 +7,7 @@ pub(crate) mod address;
 pub(crate) mod apps;
 pub(crate) mod buildpack;
 pub(crate) mod cnb;
+pub(crate) mod faults;
 pub(crate) mod front;
 pub(crate) mod greeter;
 pub(crate) mod http;

@@ -103,3 +103,19 @@ fn command_line(pid: u32) -> String {
         .trim_end()
         .to_owned()
 }
+
+/// Waits until none of these that had this command is left.
+#[track_caller]
+pub(crate) fn none_left_of(before: &[Process], command: &str, limit: Duration) {
+    wait::until(limit, "the end of some processes", || {
+        let mut meant = before.iter().filter(|process| process.command == command);
+        let gone = |process: &Process| command_line(process.pid) != process.command;
+        meant.all(gone).then_some(())
+    });
+}
+
+/// The children of a process.
+pub(crate) fn children_of(pid: u32) -> Vec<u32> {
+    let of_pid = |(child, parent): (u32, u32)| (parent == pid).then_some(child);
+    parents().into_iter().filter_map(of_pid).collect()
+}

@@ -37,14 +37,32 @@ impl World {
     /// Starts `slug up` with these arguments more.
     #[track_caller]
     pub(crate) fn start_up(&self, arguments: &[&str]) -> Up {
-        self.start_up_with(arguments, &[])
+        self.start_up_by(&[], arguments, &[])
     }
 
     /// The same, with these variables.
     #[track_caller]
     pub(crate) fn start_up_with(&self, arguments: &[&str], vars: &[(&str, OsString)]) -> Up {
+        self.start_up_by(&[], arguments, vars)
+    }
+
+    /// The same, by another program, which is to execute the arguments that follow its own.
+    #[track_caller]
+    pub(crate) fn start_up_by(
+        &self,
+        wrapper: &[&str],
+        arguments: &[&str],
+        vars: &[(&str, OsString)],
+    ) -> Up {
         let address = address::free();
-        let mut command = self.command(&["up"]);
+        let mut words = wrapper.to_vec();
+        words.extend(["slug", "up"]);
+        let program = if wrapper.is_empty() {
+            self.binary_folder().join("slug")
+        } else {
+            words[0].into()
+        };
+        let mut command = self.command_of(&program, &words[1..]);
         command
             .args(arguments)
             .envs(vars.iter().map(|(key, value)| (key, value)))

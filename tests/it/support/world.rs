@@ -172,7 +172,7 @@ impl World {
         self.command_of(&self.binary, arguments)
     }
 
-    fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+    pub(crate) fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = if self.as_nobody {
             nobody(program)
         } else {

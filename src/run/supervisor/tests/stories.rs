@@ -41,9 +41,11 @@ fn a_switch_routes_the_new_before_it_drains_and_drains_before_it_signals() {
     world.pass(Duration::from_secs(10).saturating_sub(GATE));
     assert_eq!(
         world.log.last(),
-        Some(&Action::Signal(old[1])),
+        Some(&Action::Cut(old[1])),
         "a request that never ends delays for the time to drain alone, which began with the switch"
     );
+    world.step(Event::Idle(old[1]));
+    assert_eq!(world.log.last(), Some(&Action::Signal(old[1])));
     world.pass(Duration::from_secs(10));
     assert!(world.log.contains(&Action::Kill {
         id: old[1],

@@ -152,6 +152,7 @@ impl World {
                 self.finished = true;
             }
             Action::Proven(version) => self.proven.push(*version),
+            Action::Cut(id) => assert!(self.watched.contains(id), "cut, and nobody waits for it"),
             Action::Failing { .. }
             | Action::Kept { .. }
             | Action::EndedAll { .. }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
+use crate::sys::sandbox::Exit;
 use crate::sys::sandbox::Facts;
 use crate::sys::sandbox::Mount;
 use crate::sys::sandbox::Program;
@@ -31,6 +32,16 @@ impl<'a> Reader<'a> {
 
     pub(super) fn size(&mut self) -> io::Result<usize> {
         usize::try_from(u64::from_le_bytes(self.array()?)).map_err(io::Error::other)
+    }
+
+    pub(super) fn exit(&mut self) -> io::Result<Exit> {
+        let is_signal = self.flag()?;
+        let number = self.signed()?;
+        Ok(if is_signal {
+            Exit::Signal(number)
+        } else {
+            Exit::Code(number)
+        })
     }
 
     pub(super) fn flag(&mut self) -> io::Result<bool> {

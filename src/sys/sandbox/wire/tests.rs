@@ -44,6 +44,10 @@ fn spec() -> Spec {
             stderr: true,
         },
         prepare: Some(serde_json::json!({"exec_d": ["/x"]})),
+        limits: crate::sys::sandbox::Limits {
+            nofile: Some(u64::MAX - 1),
+            cgroup: Some("/g".into()),
+        },
     }
 }
 

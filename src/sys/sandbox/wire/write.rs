@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use crate::sys::sandbox::Exit;
 use crate::sys::sandbox::Mount;
 use crate::sys::sandbox::Program;
 use crate::sys::sandbox::SandboxError;
@@ -19,6 +20,15 @@ impl Writer {
 
     pub(super) fn signed(&mut self, number: i32) {
         self.0.extend(number.to_le_bytes());
+    }
+
+    pub(super) fn exit(&mut self, exit: Exit) {
+        let (is_signal, number) = match exit {
+            Exit::Code(code) => (false, code),
+            Exit::Signal(signal) => (true, signal),
+        };
+        self.flag(is_signal);
+        self.signed(number);
     }
 
     pub(super) fn flag(&mut self, flag: bool) {
