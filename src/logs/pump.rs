@@ -3,6 +3,7 @@
 mod handed;
 mod reader;
 mod source;
+mod takeover;
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::process::Pid;
 use rustix::process::Signal;
 
+use crate::support::tools;
 use crate::support::transcript::Transcript;
 use crate::support::wait;
 use crate::support::world;
@@ -218,8 +219,8 @@ fn with_a_small_disk(world: &World, folder: &str, arguments: &[&str]) -> Command
 
 #[test]
 fn a_full_disk_is_told_once_and_lines_are_counted_until_there_is_room() {
-    if !crate::support::tools::is_root() {
-        return; // only root mounts
+    if !tools::is_root() && !tools::skip("only root mounts") {
+        return;
     }
     let world = World::new();
     release_worker(

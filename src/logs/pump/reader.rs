@@ -1,6 +1,5 @@
 //! The thread that reads every pipe: frames, stamps, and hands one batch a read to every sink.
 
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::io;
@@ -21,10 +20,6 @@ use rustix::event::epoll;
 
 use super::Command;
 use super::Handed;
-use super::HandedPipe;
-use super::HandedSource;
-use super::HandedState;
-use super::PumpError;
 use super::Shared;
 use super::source::Ending;
 use super::source::Pipe;
@@ -34,7 +29,6 @@ use crate::logs::Framer;
 use crate::logs::Labels;
 use crate::logs::Piece;
 use crate::logs::Stream;
-use crate::logs::Tail;
 use crate::logs::Voice;
 use crate::logs::outlet::Outlet;
 use crate::logs::queue::Hold;
@@ -56,11 +50,11 @@ const WAKE: u64 = u64::MAX;
 
 pub(super) struct Reader {
     commands: mpsc::Receiver<Command>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     outlets: Arc<Vec<Outlet>>,
     epoll: OwnedFd,
-    pipes: HashMap<u64, Pipe>,
-    sources: HashMap<u64, Source>,
+    pub(super) pipes: HashMap<u64, Pipe>,
+    pub(super) sources: HashMap<u64, Source>,
     next_pipe: u64,
     busy: Vec<u64>,
     /// The sources that have ended and whose pipes have not.
@@ -204,7 +198,7 @@ impl Reader {
         }
     }
 
-    fn listen(&mut self, voice: Voice, pipes: Vec<(Stream, OwnedFd)>, is_process: bool) {
+    pub(super) fn listen(&mut self, voice: Voice, pipes: Vec<(Stream, OwnedFd)>, is_process: bool) {
         let id = voice.id();
         let source = Source {
             voice,
@@ -219,7 +213,13 @@ impl Reader {
         }
     }
 
-    fn open(&mut self, id: u64, stream: Stream, pipe: OwnedFd, framer: Framer) -> io::Result<()> {
+    pub(super) fn open(
+        &mut self,
+        id: u64,
+        stream: Stream,
+        pipe: OwnedFd,
+        framer: Framer,
+    ) -> io::Result<()> {
         let key = self.next_pipe;
         rustix::io::ioctl_fionbio(&pipe, true)?;
         self.watch(key, &pipe)?;
@@ -261,7 +261,7 @@ impl Reader {
         push(&self.outlets, Timestamp::now(), labels, stream, piece);
     }
 
-    fn ended(&mut self, id: u64, ending: Ending) {
+    pub(super) fn ended(&mut self, id: u64, ending: Ending) {
         let Some(source) = self.sources.get_mut(&id) else {
             return;
         };
@@ -409,71 +409,6 @@ impl Reader {
             });
         }
         self.shut(key);
-    }
-
-    /// Everything that is not written down in the sinks.
-    fn into_handed(mut self) -> Handed {
-        let mut fds = Vec::new();
-        let mut sources = Vec::new();
-        for (id, source) in self.sources.drain() {
-            let mut keys: Vec<u64> = self.pipes.keys().copied().collect();
-            keys.retain(|key| self.pipes.get(key).is_some_and(|pipe| pipe.voice == id));
-            keys.sort_unstable();
-            let mut pipes = Vec::new();
-            for pipe in keys.iter().filter_map(|key| self.pipes.remove(key)) {
-                let (stream, carried) = (pipe.stream, pipe.framer.carried().to_vec());
-                pipes.push(HandedPipe { stream, carried });
-                fds.push(pipe.file.into());
-            }
-            sources.push(HandedSource {
-                id,
-                labels: source.voice.labels().clone(),
-                tail: source.voice.lock().bytes().to_vec(),
-                is_process: source.is_process,
-                farewell: source.ended.map(|ending| ending.farewell),
-                pipes,
-            });
-        }
-        let state = HandedState {
-            sources,
-            next_id: 0,
-            unsaid_lines: self.shared.unsaid_lines.swap(0, Ordering::Relaxed),
-            unwritten: Vec::new(),
-        };
-        Handed { state, pipes: fds }
-    }
-
-    /// Takes up what another left.
-    pub(super) fn adopt(
-        &mut self,
-        state: HandedState,
-        fds: Vec<OwnedFd>,
-    ) -> Result<BTreeMap<u64, Voice>, PumpError> {
-        let pipes = state.sources.iter().map(|source| source.pipes.len()).sum();
-        if pipes != fds.len() {
-            let fds = fds.len();
-            return Err(PumpError::Handed { pipes, fds });
-        }
-        let unsaid = state.unsaid_lines;
-        self.shared.unsaid_lines.store(unsaid, Ordering::Relaxed);
-        let (mut fds, mut voices) = (fds.into_iter(), BTreeMap::new());
-        for handed in state.sources {
-            let mut tail = Tail::default();
-            if !handed.tail.is_empty() {
-                tail.push(&handed.tail);
-            }
-            let voice = Voice::new(handed.id, handed.labels, tail);
-            voices.insert(handed.id, voice.clone());
-            self.listen(voice, Vec::new(), handed.is_process);
-            for (pipe, fd) in handed.pipes.into_iter().zip(&mut fds) {
-                self.open(handed.id, pipe.stream, fd, Framer::carrying(pipe.carried))?;
-            }
-            if let Some(farewell) = handed.farewell {
-                let (at, then) = (Instant::now(), None);
-                self.ended(handed.id, Ending { farewell, at, then });
-            }
-        }
-        Ok(voices)
     }
 }
 
