@@ -399,8 +399,8 @@ pub(crate) struct Up {
     /// Build and release DIR again whenever its source changes
     #[arg(long, requires = "dir")]
     pub(crate) watch: bool,
-    /// The public side: host:port, or the path of a unix socket (repeatable)
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    /// The public side: host:port, or the path of a unix socket (repeatable), besides the sockets of `LISTEN_FDS` [default: 127.0.0.1:8080, if there are none]
+    #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<Listen>,
     /// A peer whose X-Forwarded-* headers are kept (repeatable; loopback and unix sockets always are)
     #[arg(long, value_name = "IP|NETWORK")]

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use slug::ident::AppName;
 use slug::store::Store;
 use slug::sys::clock::Timestamp;
+use slug::sys::inherited::{self, BadInherited, LISTEN_VARIABLES};
 use slug::sys::notify::Notify;
 use slug::sys::notify::VARIABLES;
 
@@ -44,7 +46,11 @@ impl Settings {
         )]
         let mut env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
         let of_manager = |key: &str| env.remove_entry(OsStr::new(key));
-        let manager = VARIABLES.into_iter().filter_map(of_manager).collect();
+        let manager = VARIABLES
+            .into_iter()
+            .chain(LISTEN_VARIABLES)
+            .filter_map(of_manager)
+            .collect();
         #[expect(
             clippy::disallowed_methods,
             reason = "the one place that reads the working folder"
@@ -86,6 +92,11 @@ impl Settings {
             .unchanged("nothing was started")
             .hint("unset NOTIFY_SOCKET, or let it be what systemd says")
         })
+    }
+
+    /// The sockets that the service manager has bound for this process.
+    pub(crate) fn sockets(&self) -> Result<Vec<(OwnedFd, String)>, BadInherited> {
+        inherited::sockets(&self.manager, std::process::id())
     }
 
     pub(crate) fn now() -> Timestamp {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -11,6 +12,7 @@ use slug::release::{ConfigChange, plan_config_change, plan_deploy};
 use slug::router::{self, Listener, ProcessOptions, RouterError, RouterProcess};
 use slug::run::{self, Claim, Ended, Enforcer, Found, Front, Leaving, Target, UpError, UpOptions};
 use slug::store::Store;
+use slug::sys::inherited::BadInherited;
 use slug::sys::takeover::{Bag, Package};
 
 use super::args::Up;
@@ -22,6 +24,8 @@ use super::{build, config};
 
 /// The config of a folder that is run where it is written.
 const ENV_FILE: &str = ".env";
+/// Where the router listens if nobody says where.
+const LISTEN_USUAL: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 8080);
 
 pub(crate) fn run(settings: &Settings, typed: &Up) -> Result<u8, Failure> {
     let store = settings.open_store()?;
@@ -34,7 +38,7 @@ pub(crate) fn run(settings: &Settings, typed: &Up) -> Result<u8, Failure> {
     // Before anything is started, or said to be; a process that is started would be in the cgroup that is divided.
     let claim = Claim::take(&store, &app)?;
     let enforcer = Enforcer::take();
-    let listeners = listen(typed)?;
+    let listeners = listen(settings, typed)?;
     let pump =
         Pump::start(sinks(settings, &store, &app, typed)?).map_err(|error| pump_failed(&error))?;
     let router = start_router(typed, listeners, &pump)?;
@@ -165,8 +169,20 @@ fn pump_failed(error: &PumpError) -> Failure {
     Failure::of(exit::FAILED, error)
 }
 
-fn listen(typed: &Up) -> Result<Vec<Listener>, RouterError> {
-    typed.listen.iter().map(Listener::bind).collect()
+/// The sockets of the service manager and those that are typed; with neither, the usual one.
+fn listen(settings: &Settings, typed: &Up) -> Result<Vec<Listener>, Failure> {
+    let mut listeners = Vec::new();
+    for (socket, name) in settings.sockets()? {
+        listeners.push(Listener::inherited(socket, &name)?);
+    }
+    for at in &typed.listen {
+        listeners.push(Listener::bind(at)?);
+    }
+    if listeners.is_empty() {
+        let usual = router::Listen::Tcp(LISTEN_USUAL.into());
+        listeners.push(Listener::bind(&usual)?);
+    }
+    Ok(listeners)
 }
 
 fn start_router(
@@ -250,8 +266,20 @@ impl From<RouterError> for Failure {
             RouterError::Listen { .. } => {
                 failure.hint("another address can be named: `slug up --listen 127.0.0.1:8081`")
             }
+            RouterError::Inherited { .. } => {
+                failure.hint("in the socket unit: `ListenStream=`, and no `Accept=yes`")
+            }
             RouterError::Start(_) => failure,
         }
+    }
+}
+
+impl From<BadInherited> for Failure {
+    fn from(error: BadInherited) -> Self {
+        let failure =
+            Self::of(super::report::exit::FAILED, &error).unchanged("nothing was started");
+        failure
+            .hint("let LISTEN_FDS be what the service manager says, or unset it and use `--listen`")
     }
 }
 

@@ -15,6 +15,7 @@ use std::path::Path;
 
 use rustix::net::AddressFamily;
 use rustix::net::SocketAddrUnix;
+use rustix::net::SocketType;
 
 use super::RouterError;
 use super::address::Listen;
@@ -24,6 +25,8 @@ use super::address::Listen;
 pub struct Listener {
     socket: OwnedFd,
     at: Listen,
+    /// Another has bound it: its file stays.
+    is_inherited: bool,
 }
 
 impl Listener {
@@ -43,13 +46,39 @@ impl Listener {
 
     /// Takes the file of a unix socket away: whoever connects from now on is told that nobody listens.
     pub(super) fn unlink(&self) {
-        if let Listen::Unix(path) = &self.at {
+        if let (Listen::Unix(path), false) = (&self.at, self.is_inherited) {
             let _ = fs::remove_file(path); // gone already, if somebody else removed it
         }
     }
 
-    /// One that another process has bound.
-    pub(super) fn received(socket: OwnedFd) -> io::Result<Self> {
+    /// One that a service manager has bound, named after its unit: TCP, or a unix socket of streams, that listens.
+    pub fn inherited(socket: OwnedFd, name: &str) -> Result<Self, RouterError> {
+        let bad = |what: &str| RouterError::Inherited {
+            name: name.to_owned(),
+            what: what.to_owned(),
+        };
+        let of = |error: rustix::io::Errno| bad(&format!("a descriptor of another kind ({error})"));
+        match rustix::net::sockopt::socket_domain(&socket).map_err(of)? {
+            AddressFamily::INET | AddressFamily::INET6 | AddressFamily::UNIX => {}
+            _ => return Err(bad("a socket of another family")),
+        }
+        if rustix::net::sockopt::socket_type(&socket).map_err(of)? != SocketType::STREAM {
+            return Err(bad("a socket for datagrams or packets"));
+        }
+        if !rustix::net::sockopt::socket_acceptconn(&socket).map_err(of)? {
+            return Err(bad("a connection (a unit with `Accept=yes`?)"));
+        }
+        rustix::io::ioctl_fionbio(&socket, true).map_err(of)?;
+        Self::received(socket, true).map_err(|error| bad(&error.to_string()))
+    }
+
+    /// Did another bind it?
+    pub(super) fn is_inherited(&self) -> bool {
+        self.is_inherited
+    }
+
+    /// One that another process, or the program before this one, has bound.
+    pub(super) fn received(socket: OwnedFd, is_inherited: bool) -> io::Result<Self> {
         let address = rustix::net::getsockname(&socket)?;
         let at = if let Ok(address) = SocketAddr::try_from(address.clone()) {
             Listen::Tcp(address)
@@ -58,7 +87,11 @@ impl Listener {
             let path = address.path_bytes().unwrap_or_default();
             Listen::Unix(OsStr::from_bytes(path).into())
         };
-        Ok(Self { socket, at })
+        Ok(Self {
+            socket,
+            at,
+            is_inherited,
+        })
     }
 
     /// Another descriptor of the same socket: threads that share it share its queue, so that none waits at one
@@ -93,6 +126,7 @@ fn bind(at: &Listen) -> io::Result<Listener> {
             Ok(Listener {
                 socket: socket.into(),
                 at,
+                is_inherited: false,
             })
         }
         Listen::Unix(path) => {
@@ -101,6 +135,7 @@ fn bind(at: &Listen) -> io::Result<Listener> {
             Ok(Listener {
                 socket: socket.into(),
                 at: at.clone(),
+                is_inherited: false,
             })
         }
     }

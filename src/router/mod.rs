@@ -81,6 +81,14 @@ pub enum RouterError {
         /// What the kernel said: `AddrInUse`, `PermissionDenied`, …
         source: io::Error,
     },
+    /// A service manager handed over what is not such a socket.
+    #[error("the socket `{name}` of LISTEN_FDS is {what}, not one that listens for streams")]
+    Inherited {
+        /// As `LISTEN_FDNAMES` says.
+        name: String,
+        /// What it is.
+        what: String,
+    },
     /// Its process, a thread or its runtime could not be made.
     #[error("could not start the router")]
     Start(#[from] io::Error),

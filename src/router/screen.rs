@@ -21,6 +21,7 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tokio::time::timeout;
 
@@ -69,10 +70,13 @@ pub(super) struct Screen<T: Stream> {
     end: End,
     head_time: Option<Pin<Box<Sleep>>>,
     write_time: Option<Pin<Box<Sleep>>>,
+    /// That one connection more is open, also once it is upgraded, when nobody but its tunnel has this. None only
+    /// while it is dropped.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<T: Stream> Screen<T> {
-    pub(super) fn new(inner: T) -> Self {
+    pub(super) fn new(inner: T, permit: OwnedSemaphorePermit) -> Self {
         Self {
             inner: Some(inner),
             framing: Framing::default(),
@@ -82,6 +86,7 @@ impl<T: Stream> Screen<T> {
             end: End::No,
             head_time: None,
             write_time: None,
+            permit: Some(permit),
         }
     }
 
@@ -277,7 +282,12 @@ impl<T: Stream> Drop for Screen<T> {
         if let Some(inner) = self.inner.take().filter(|_| may_send)
             && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn(timeout(LINGER_MAX, linger(inner)));
+            let permit = self.permit.take();
+            runtime.spawn(async move {
+                // What has not come by then is not read.
+                let _ = timeout(LINGER_MAX, linger(inner)).await;
+                drop(permit);
+            });
         }
     }
 }

@@ -14,6 +14,7 @@ use hyper_util::rt::TokioTimer;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::runtime::Runtime;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -99,8 +100,7 @@ async fn accept_tcp(
         };
         let (thread, phase) = (Rc::clone(&thread), phase.clone());
         tokio::task::spawn_local(async move {
-            serve(stream, peer, thread, phase).await;
-            drop(permit);
+            serve(stream, permit, peer, thread, phase).await;
         });
     }
 }
@@ -125,15 +125,19 @@ async fn accept_unix(
         };
         let (thread, phase) = (Rc::clone(&thread), phase.clone());
         tokio::task::spawn_local(async move {
-            serve(stream, Peer::Unix, thread, phase).await;
-            drop(permit);
+            serve(stream, permit, Peer::Unix, thread, phase).await;
         });
     }
 }
 
 /// One connection of a client, to its end.
-async fn serve<S>(stream: S, peer: Peer, thread: Rc<Thread>, mut phase: watch::Receiver<Phase>)
-where
+async fn serve<S>(
+    stream: S,
+    permit: OwnedSemaphorePermit,
+    peer: Peer,
+    thread: Rc<Thread>,
+    mut phase: watch::Receiver<Phase>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
@@ -146,7 +150,7 @@ where
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX);
     let connection = http
-        .serve_connection(TokioIo::new(Screen::new(stream)), service)
+        .serve_connection(TokioIo::new(Screen::new(stream, permit)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     // What goes wrong on a client's connection is in the access line of its request, or no request was made.

@@ -14,6 +14,7 @@ pub mod fetch;
 pub mod fs;
 pub(crate) mod helper;
 pub mod here;
+pub mod inherited;
 pub mod lock;
 pub mod notify;
 pub mod orphans;

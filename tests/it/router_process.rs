@@ -26,6 +26,7 @@ use slug::router::Target;
 use crate::support::http;
 use crate::support::transcript::Transcript;
 use crate::support::wait;
+use crate::support::world::World;
 
 /// A router's process on a free port, what it wrote and what was said of it.
 struct Front {
@@ -226,4 +227,28 @@ fn closed_it_ends_by_itself_and_leaves_no_file() {
     assert_eq!(front.router.pid(), None);
     let access = front.lines.text();
     assert!(access.contains("status=200"), "{access:?}");
+}
+
+#[test]
+fn a_socket_of_a_service_manager_is_served_besides_the_addresses_that_are_typed() {
+    let world = World::new();
+    world.slug(&["release", &world.greeter("hello")]).ok();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut up = world.start_up_on(socket.try_clone().unwrap().into(), &[]);
+    up.wait_until_serving();
+    assert!(http::get(address, "/").unwrap().ok().starts_with("hello"));
+    up.said.wait_for(&format!("http://{address}"), wait::LONG);
+}
+
+#[test]
+fn a_socket_of_a_service_manager_that_takes_no_connections_is_refused_before_anything_is_started() {
+    let world = World::new();
+    world.slug(&["release", &world.greeter("hello")]).ok();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let up = world.start_up_on(socket.into(), &[]);
+    up.said.wait_for(
+        "error: the socket `shop.socket` of LISTEN_FDS is a socket for datagrams or packets, not one that listens for streams\nunchanged: nothing was started",
+        wait::LONG,
+    );
 }

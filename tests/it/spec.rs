@@ -100,6 +100,11 @@ fn the_spec_of_process_managers_is_true() {
     check(Path::new("spec/export.md"));
 }
 
+#[test]
+fn the_spec_of_listeners_is_true() {
+    check(Path::new("spec/listeners.md"));
+}
+
 /// Its console blocks; its tables are tests of the room `grammar`.
 #[test]
 fn the_spec_of_procfiles_is_true() {

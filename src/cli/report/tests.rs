@@ -25,6 +25,7 @@ use slug::run::{EnterError, LaunchError, RunError};
 use slug::store::BadConfigVar;
 use slug::store::gc::UnknownNeeds;
 use slug::sys::fetch::FetchError;
+use slug::sys::inherited::BadInherited;
 
 use super::*;
 use crate::cli::ui::Talk;
@@ -1322,9 +1323,35 @@ fn of_the_supervisor() {
     );
     check!(
         [
+            BadInherited::Count("many".to_owned()),
+            BadInherited::NotOpen {
+                count: 2,
+                number: 4
+            },
+        ],
+        expect![[r#"
+            error: LISTEN_FDS is `many`, not a number from 0 to 64
+            unchanged: nothing was started
+            hint: let LISTEN_FDS be what the service manager says, or unset it and use `--listen`
+            [exit 1]
+
+            error: LISTEN_FDS is 2, and descriptor 4 is not open
+            unchanged: nothing was started
+            hint: let LISTEN_FDS be what the service manager says, or unset it and use `--listen`
+            [exit 1]
+
+        "#]],
+        [BadInherited::Count(_), BadInherited::NotOpen { .. }]
+    );
+    check!(
+        [
             RouterError::Listen {
                 at: parsed("127.0.0.1:8080"),
                 source: ErrorKind::AddrInUse.into()
+            },
+            RouterError::Inherited {
+                name: "shop.socket".to_owned(),
+                what: "a socket for datagrams or packets".to_owned()
             },
             RouterError::Start(refused()),
         ],
@@ -1334,12 +1361,21 @@ fn of_the_supervisor() {
             hint: another address can be named: `slug up --listen 127.0.0.1:8081`
             [exit 1]
 
+            error: the socket `shop.socket` of LISTEN_FDS is a socket for datagrams or packets, not one that listens for streams
+            unchanged: nothing was started
+            hint: in the socket unit: `ListenStream=`, and no `Accept=yes`
+            [exit 1]
+
             error: could not start the router: permission denied
             unchanged: nothing was started
             [exit 1]
 
         "#]],
-        [RouterError::Listen { .. }, RouterError::Start(_)]
+        [
+            RouterError::Listen { .. },
+            RouterError::Inherited { .. },
+            RouterError::Start(_)
+        ]
     );
 }
 

@@ -32,7 +32,8 @@ use crate::sys::takeover::Place;
 /// What is known of the router; its descriptors are in a bag.
 #[derive(Serialize, Deserialize)]
 struct Handed {
-    listeners: Vec<Place>,
+    /// Each with whether a service manager had bound it.
+    listeners: Vec<(Place, bool)>,
     processes: Vec<HandedProcess>,
     /// Of the last table.
     number: u64,
@@ -50,12 +51,12 @@ impl RouterProcess {
     pub fn hand_over(&self, bag: &mut Bag) -> io::Result<Value> {
         let _no_start_is_under_way = lock(&self.0.sending);
         let mut state = lock(&self.0.state);
-        let listeners: io::Result<Vec<Place>> = self
+        let listeners: io::Result<Vec<(Place, bool)>> = self
             .0
             .options
             .listeners
             .iter()
-            .map(|listener| bag.put_copy(listener.as_fd()))
+            .map(|listener| Ok((bag.put_copy(listener.as_fd())?, listener.is_inherited())))
             .collect();
         let processes: io::Result<Vec<HandedProcess>> = state
             .processes
@@ -84,8 +85,8 @@ impl RouterProcess {
             processes,
             number,
         } = serde_json::from_value(handed)?;
-        for place in listeners {
-            let listener = Listener::received(bag.take(place)?)?;
+        for (place, is_inherited) in listeners {
+            let listener = Listener::received(bag.take(place)?, is_inherited)?;
             options.listeners.push(listener);
         }
         let shared = Arc::new(Shared {

@@ -147,7 +147,9 @@ fn serve(order: Order, sockets: Vec<OwnedFd>, pipe: &Arc<AccessPipe>) -> Result<
     let trusted = trusted
         .collect::<Result<_, crate::router::BadTrustedProxy>>()
         .map_err(|bad| bad.to_string())?;
-    let listeners = sockets.into_iter().map(Listener::received);
+    let listeners = sockets
+        .into_iter()
+        .map(|socket| Listener::received(socket, true));
     let listeners = listeners
         .collect::<std::io::Result<_>>()
         .map_err(|error| format!("a listener: {error}"))?;

@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::process::Child;
+use std::process::Command;
 use std::process::ExitStatus;
 use std::process::Stdio;
 use std::time::Duration;
@@ -66,9 +68,39 @@ impl World {
         command
             .args(arguments)
             .envs(vars.iter().map(|(key, value)| (key, value)))
-            .args(["--listen", &address.to_string()]);
+            .args(["--listen", &address.to_string()])
+            .stdin(Stdio::null());
+        Up::spawn(&mut command, address)
+    }
+
+    /// Starts `slug up` as a service manager does, with `socket` bound for it.
+    #[track_caller]
+    pub(crate) fn start_up_on(&self, socket: OwnedFd, arguments: &[&str]) -> Up {
+        let own = self.command(&["up"]);
+        let address = address::free();
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", "LISTEN_PID=$$ exec \"$@\" 3<&0 </dev/null", "sh"])
+            .arg(own.get_program())
+            .args(own.get_args())
+            .args(arguments)
+            .args(["--listen", &address.to_string()])
+            .env_clear()
+            .envs(
+                own.get_envs()
+                    .filter_map(|(key, value)| Some((key, value?))),
+            )
+            .envs([("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", "shop.socket")])
+            .env_remove("LISTEN_PID")
+            .current_dir(self.folder())
+            .stdin(Stdio::from(socket));
+        Up::spawn(&mut command, address)
+    }
+}
+
+impl Up {
+    fn spawn(command: &mut Command, address: SocketAddr) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -76,7 +108,7 @@ impl World {
         let said = Transcript::default();
         said.follow(child.stdout.take().unwrap());
         said.follow(child.stderr.take().unwrap());
-        Up {
+        Self {
             child,
             address,
             said,
