@@ -90,7 +90,12 @@ fn a_hundred_switches_fail_nothing_of_any_kind_of_traffic() {
             version
         });
     }
-    traffic.finish().none_failed();
+    let tally = traffic.finish();
+    tally.none_failed();
+    assert!(
+        tally.drained_websockets > 0,
+        "no websocket was closed after its drain: {tally:?}"
+    );
 }
 
 #[test]
