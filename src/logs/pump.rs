@@ -9,7 +9,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
@@ -33,9 +32,6 @@ use super::Voice;
 use super::outlet;
 use super::outlet::Heard;
 use super::outlet::Outlet;
-
-/// How many bytes of the router's lines may wait; above that they are dropped and counted, for a request must not wait for a terminal.
-const SAID_BYTES_MAX: usize = 1024 * 1024;
 
 /// Why the pump did not start.
 #[derive(Debug, Error)]
@@ -65,8 +61,6 @@ struct Shared {
     commands: mpsc::Sender<Command>,
     wake: OwnedFd,
     next_id: AtomicU64,
-    said_bytes: AtomicUsize,
-    unsaid_lines: AtomicU64,
 }
 
 /// What is called when a process's last line has been read.
@@ -127,8 +121,6 @@ impl Pump {
             commands,
             wake,
             next_id: AtomicU64::new(next_id),
-            said_bytes: AtomicUsize::new(0),
-            unsaid_lines: AtomicU64::new(0),
         });
         let start = |sink| Outlet::start(sink, Arc::clone(&shared));
         let outlets: Result<Vec<Outlet>, _> = sinks.into_iter().map(start).collect();
@@ -183,23 +175,6 @@ impl Pump {
         self.shared.say(labels, line);
     }
 
-    /// Lines of the router, each with its newline. Never waits: over the limit they are counted instead.
-    pub fn say_access(&self, labels: Labels, lines: Vec<u8>) {
-        let waiting = &self.shared.said_bytes;
-        if waiting.fetch_add(lines.len(), Ordering::Relaxed) > SAID_BYTES_MAX {
-            waiting.fetch_sub(lines.len(), Ordering::Relaxed);
-            let count = memchr::memchr_iter(b'\n', &lines).count() as u64;
-            self.shared.unsaid_lines.fetch_add(count, Ordering::Relaxed);
-        } else {
-            let stream = Stream::Router;
-            self.shared.send(Command::Say {
-                labels,
-                stream,
-                lines,
-            });
-        }
-    }
-
     /// Reads what is left in the pipes, writes all of it out, for at most `patience`; says whether all was written.
     /// A sink that is stuck takes no other sink's time: what the others can write, they have.
     pub fn close(&self, patience: Duration) -> bool {
@@ -240,7 +215,6 @@ impl Shared {
 
     fn say(&self, labels: Labels, line: &str) {
         let lines = [line.as_bytes(), b"\n"].concat();
-        self.said_bytes.fetch_add(lines.len(), Ordering::Relaxed);
         let stream = Stream::Slug;
         self.send(Command::Say {
             labels,

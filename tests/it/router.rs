@@ -317,3 +317,12 @@ fn several_addresses_serve_and_a_dead_sockets_file_is_no_hindrance() {
         "a live socket is not taken away"
     );
 }
+
+#[test]
+fn a_file_that_is_no_socket_is_nobodys_to_replace() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.py");
+    std::fs::write(&path, "mine").unwrap();
+    assert!(Listener::bind(&Listen::Unix(path.clone())).is_err());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+}

@@ -32,8 +32,6 @@ pub struct HandedState {
     pub sources: Vec<HandedSource>,
     /// The number of the next voice.
     pub next_id: u64,
-    /// The router's lines that were dropped and not yet told.
-    pub unsaid_lines: u64,
     /// Which sinks did not write all, and how many lines.
     pub unwritten: Vec<(String, u64)>,
 }

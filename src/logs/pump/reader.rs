@@ -8,7 +8,6 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd as _;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 use std::time::Instant;
@@ -191,11 +190,6 @@ impl Reader {
                 Command::HandOver { done } => self.handing = Some(done),
             }
         }
-        let unsaid = self.shared.unsaid_lines.swap(0, Ordering::Relaxed);
-        if unsaid > 0 {
-            let line = format!("{unsaid} access lines were dropped");
-            self.write(&Labels::router().into(), Stream::Slug, line.as_bytes());
-        }
     }
 
     pub(super) fn listen(&mut self, voice: Voice, pipes: Vec<(Stream, OwnedFd)>, is_process: bool) {
@@ -246,8 +240,6 @@ impl Reader {
     }
 
     fn say(&mut self, labels: Labels, stream: Stream, lines: &[u8]) {
-        let waiting = &self.shared.said_bytes;
-        waiting.fetch_sub(lines.len(), Ordering::Relaxed);
         self.write(
             &labels.into(),
             stream,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Handed;
@@ -43,7 +42,6 @@ impl Reader {
         let state = HandedState {
             sources,
             next_id: 0,
-            unsaid_lines: self.shared.unsaid_lines.swap(0, Ordering::Relaxed),
             unwritten: Vec::new(),
         };
         Handed { state, pipes: fds }
@@ -60,8 +58,6 @@ impl Reader {
             let fds = fds.len();
             return Err(PumpError::Handed { pipes, fds });
         }
-        let unsaid = state.unsaid_lines;
-        self.shared.unsaid_lines.store(unsaid, Ordering::Relaxed);
         let (mut fds, mut voices) = (fds.into_iter(), BTreeMap::new());
         for handed in state.sources {
             let mut tail = Tail::default();

@@ -132,19 +132,6 @@ fn two_streams_do_not_mix_within_a_line_and_history_says_which_was_which() {
 }
 
 #[test]
-fn access_lines_are_counted_when_nobody_reads_them() {
-    let seen = pump(None);
-    let mut line = vec![b'x'; SAID_BYTES_MAX];
-    line.push(b'\n');
-    for _ in 0..20 {
-        seen.pump.say_access(Labels::router(), line.clone());
-    }
-    let lines = seen.close();
-    let dropped = |line: &String| line.contains("dropped");
-    assert!(lines.iter().any(dropped), "{}", lines.len());
-}
-
-#[test]
 fn the_lines_of_a_router_that_is_a_process_are_read_until_it_closes_its_end() {
     let seen = pump(None);
     let (pipe, mut to_pipe) = io::pipe().unwrap();
